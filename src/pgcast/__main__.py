@@ -1,0 +1,5 @@
+"""`python -m pgcast` is `pgcast`."""
+
+from pgcast.cli import app
+
+app()

@@ -1,0 +1,1 @@
+"""Floor 6: settings to a running node."""

@@ -1,0 +1,1 @@
+"""Floor 2: from a row to the JSON that clients read."""

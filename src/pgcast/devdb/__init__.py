@@ -1,0 +1,1 @@
+"""Floor 5: an embedded PostgreSQL for development, demos and tests."""

@@ -1,0 +1,1 @@
+"""Floor 4: keep all of it running. Reaches the outside only through `ports`."""

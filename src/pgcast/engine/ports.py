@@ -1,0 +1,137 @@
+"""What the adapters implement. Each port states its promise; the engine relies on nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgcast.model.lsn import Lsn
+    from pgcast.model.relation import Relation, Table, TypeShape
+    from pgcast.model.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStart:
+    """What a replication stream says of itself when it starts.
+
+    Attributes:
+        system_identifier: As IDENTIFY_SYSTEM prints it; another cluster has another one.
+        database: The database's OID, as text: with the identifier it makes the epoch of positions.
+        server_version: As `server_version_num`, for example 180004.
+        slot: The name of the replication slot.
+        slot_created: Whether the slot was made by this call: nothing from before it can be delivered.
+        confirmed_lsn: The slot's `confirmed_flush_lsn` before the stream started.
+    """
+
+    system_identifier: str
+    database: str
+    server_version: int
+    slot: str
+    slot_created: bool
+    confirmed_lsn: Lsn
+
+
+class ChangeSource(Protocol):
+    """The replication stream: one connection at a time, at least once, in commit order."""
+
+    async def open(self, after: Lsn) -> StreamStart:
+        """Connect, make the slot if it is missing, start the stream, and return once Postgres has sent something.
+
+        Args:
+            after: Skip commits that end at or below it; 0 to start at what the slot has confirmed.
+
+        Raises:
+            ConnectionFailed: No connection.
+            NotPrepared: Something is missing that the hint says how to add.
+            SlotBusy: Another consumer holds the slot.
+            SlotLost: The slot was invalidated.
+        """
+        ...
+
+    async def read(self) -> Sequence[bytes]:
+        """Wait for envelopes and return those that are there, at least one, in order, bounded in bytes.
+
+        An envelope is the content of one CopyData message: XLogData or a primary keepalive. May be cancelled without
+        losing anything.
+
+        Raises:
+            StreamEnded: The connection broke, or Postgres ended the stream; the message says why.
+            SlotLost: The slot was invalidated while it was read.
+        """
+        ...
+
+    def send_status(self, received: Lsn, flushed: Lsn, *, reply_requested: bool = False) -> None:
+        """Send a standby status update without waiting; dropped silently when there is no connection.
+
+        Args:
+            received: The `write` position.
+            flushed: The `flush` position, 0 where the confirmed position does not move.
+            reply_requested: Ask for a keepalive at once.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End the stream and its connection; twice is safe."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTable:
+    """A table that the followed publications contain, as it is in the catalog now.
+
+    Attributes:
+        oid: Its OID.
+        columns: Its columns in order, `(name, type)`.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    columns: tuple[tuple[str, TypeShape], ...]
+
+
+class Catalog(Protocol):
+    """Questions to the database, over ordinary connections. Each call has a deadline and may be made concurrently."""
+
+    async def describe(self, relation: Relation) -> Table:
+        """Complete an announced relation with types, primary key and row security, matched by OID and column name.
+
+        What the catalog no longer knows is filled from the relation and the built-in types; only a lost connection
+        raises.
+
+        Raises:
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """Return the current snapshot and insert position, read in one statement.
+
+        Raises:
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+    async def published_tables(self) -> Sequence[PublishedTable]:
+        """Return all tables of the followed publications; answers may be as old as a second.
+
+        Raises:
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+    async def canonical_text(self, type_shape: TypeShape, text: str) -> bytes:
+        """Cast a text to a type and return the text that the replication stream would carry for that value.
+
+        Raises:
+            BindingError: Postgres refuses the cast; the message is Postgres' own.
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close all connections; twice is safe."""
+        ...

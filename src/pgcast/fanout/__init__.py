@@ -1,0 +1,1 @@
+"""Floor 2: from frames to what one write carries."""

@@ -1,0 +1,1 @@
+"""Floor 2: bytes on the WebSocket wire."""

@@ -1,0 +1,1 @@
+"""Floor 2: which bindings want a change."""

@@ -1,0 +1,119 @@
+"""The tree of exceptions that pgcast raises on purpose.
+
+    PgcastError
+    ├── SettingsError             a setting is missing, of the wrong type, or contradicts another
+    ├── WireError                 bytes that do not follow their format
+    │   ├── ReplicationWireError  from Postgres: an envelope or a pgoutput message
+    │   └── FrameError            from a client: a message of the realtime protocol
+    ├── BindingError              a `postgres_changes` entry that cannot be served
+    ├── TokenError                a token that is missing or not to be trusted
+    └── DatabaseError             Postgres refused, or could not be reached
+        ├── ConnectionFailed      no connection: address, password, pg_hba, TLS, too many connections
+        ├── NotPrepared           the database lacks something; the hint says what to run
+        ├── SlotBusy              another consumer holds the slot (SQLSTATE 55006)
+        ├── SlotLost              the slot is missing or was invalidated
+        └── StreamEnded           the replication stream ended; reading may be tried again
+
+Every error carries a stable code for programs, one line for people, and a hint that says what would be right.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PgcastError(Exception):
+    """Something pgcast can name: what was wrong, where, and what would be right.
+
+    Args:
+        message: One line: what was found, and where. Never a payload, a claim, a token or a password.
+        hint: What would be right, for example the SQL to run. May be empty.
+    """
+
+    code: ClassVar[str] = "Error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class SettingsError(PgcastError):
+    """A setting is missing, of the wrong type, or contradicts another."""
+
+    code = "InvalidSetting"
+
+
+class WireError(PgcastError):
+    """Bytes that do not follow their format."""
+
+    code = "MalformedBytes"
+
+
+class ReplicationWireError(WireError):
+    """An envelope or a pgoutput message that does not follow the manual's chapter "Message Formats"."""
+
+    code = "MalformedReplicationMessage"
+
+
+class FrameError(WireError):
+    """A client's message that is no message of the realtime protocol."""
+
+    code = "MalformedFrame"
+
+
+class BindingError(PgcastError):
+    """A `postgres_changes` entry that cannot be served; the message is what the client is told."""
+
+    code = "InvalidBinding"
+
+
+class TokenError(PgcastError):
+    """A token that is missing or not to be trusted.
+
+    `code` is the code of a join's error reply (`InvalidJWTToken`, `MalformedJWT`, ...), and differs per instance.
+    """
+
+    code = "InvalidJWTToken"
+
+    def __init__(self, message: str, *, code: str = "InvalidJWTToken", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.join_code = code
+
+
+class DatabaseError(PgcastError):
+    """Postgres refused, or could not be reached."""
+
+    code = "DatabaseError"
+    retryable = True
+
+
+class ConnectionFailed(DatabaseError):
+    """No connection: address, password, pg_hba, TLS, or too many connections."""
+
+    code = "ConnectionFailed"
+
+
+class NotPrepared(DatabaseError):
+    """The database lacks something that the hint says how to add."""
+
+    code = "DatabaseNotPrepared"
+
+
+class SlotBusy(DatabaseError):
+    """Another consumer holds the slot (SQLSTATE 55006)."""
+
+    code = "SlotBusy"
+
+
+class SlotLost(DatabaseError):
+    """The slot is missing or was invalidated: changes may be lost, clients must be told."""
+
+    code = "SlotLost"
+
+
+class StreamEnded(DatabaseError):
+    """The replication stream ended; reading may be tried again."""
+
+    code = "StreamEnded"

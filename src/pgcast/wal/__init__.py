@@ -1,0 +1,1 @@
+"""Floor 2: from replication bytes to committed changes."""

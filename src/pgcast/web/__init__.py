@@ -1,0 +1,1 @@
+"""Floor 5: plain HTTP beside the WebSockets."""
