@@ -135,3 +135,39 @@ class Catalog(Protocol):
     async def close(self) -> None:
         """Close all connections; twice is safe."""
         ...
+
+
+class Outlet(Protocol):
+    """Where a client's frames go. One write is one call of the transport; nothing waits."""
+
+    is_paused: bool
+    """Whether the client takes bytes more slowly than they come: do not write ticks until told that it resumed."""
+
+    members: int
+    """How many joined channels share this outlet; kept by the hub."""
+
+    def write(self, content: bytes) -> None:
+        """Send whole WebSocket frames; dropped silently once the outlet is closed."""
+        ...
+
+    def buffered_bytes(self) -> int:
+        """Return how much has been written and not yet taken by the kernel."""
+        ...
+
+    def close(self, code: int, reason: str) -> None:
+        """Send a close frame and end the connection, soon; twice is safe."""
+        ...
+
+
+class FrameText(Protocol):
+    """What the hub must know of a serializer: the text around a change, by which a frame is built once for a group."""
+
+    version: str
+
+    def change_parts(self, topic: str, ids: tuple[int, ...]) -> tuple[bytes, bytes]:
+        """Return what stands before and after the `data` of a `postgres_changes` message."""
+        ...
+
+    def legacy_parts(self, topic: str, event: str) -> tuple[bytes, bytes]:
+        """Return what stands before and after the payload of a message in the oldest protocol."""
+        ...

@@ -1,0 +1,174 @@
+"""When a tick ends, in which slices it is written, and how those who fell behind are served from the ring.
+
+A tick ends at once when nothing was written in the last milliseconds, otherwise a few milliseconds after the previous
+flush *ended*: under load many changes share one write per socket. A flush of many sockets is cut into slices, so that
+reads, heartbeats and HTTP run in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeAlias
+
+from pgcast.engine.groups import Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable
+
+    from pgcast.engine.groups import Group, Member
+    from pgcast.engine.hold import Hold
+    from pgcast.engine.ports import Outlet
+    from pgcast.engine.resume import Readers
+    from pgcast.fanout.ring import Tick
+    from pgcast.fanout.window import Window
+
+_SLICE_SOCKETS = 1000
+_CATCH_UP_BYTES = 256 * 1024
+
+Job: TypeAlias = "tuple[Group, Tick, list[Member]]"
+
+
+class Flusher:
+    """Writes the groups' ticks.
+
+    Args:
+        window: Asked where it ends, for those who will read on from there.
+        readers: Served first at each tick.
+        hold: Told which groups have nobody level.
+        gap_s: How long after the end of a flush the next one begins, at the earliest.
+    """
+
+    def __init__(self, window: Window, readers: Readers, hold: Hold, *, gap_s: float) -> None:
+        self._window = window
+        self._readers = readers
+        self._hold = hold
+        self._gap_s = gap_s
+        self._dirty: list[Group] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._slices: Generator[None] | None = None
+        self._ended_at_s = 0.0
+        self.pending_bytes = 0
+        self.ticks = 0
+        self.writes = 0
+
+    def note_dirty(self, group: Group) -> None:
+        """Remember a group whose pending tick has just got its first frame."""
+        self._dirty.append(group)
+
+    def flush_when_due(self) -> None:
+        """End the tick now, or at the time when it may end; after each batch of changes."""
+        if not self._dirty or self._slices is not None or self._timer is not None:
+            return
+        loop = asyncio.get_running_loop()
+        due_s = self._ended_at_s + self._gap_s
+        if loop.time() >= due_s:
+            self._flush()
+        else:
+            self._timer = loop.call_at(due_s, self._flush)
+
+    def flush_now(self) -> None:
+        """End the tick now: it has grown large enough. Nothing happens while one is being written."""
+        if self._dirty and self._slices is None:
+            self._flush()
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a flush is between two of its slices."""
+        return self._slices is not None
+
+    # fast path: per tick
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        window_end = self._window.end
+        jobs = [(group, group.take_tick(window_end), list(group.level)) for group in self._dirty if group.pending]
+        self._dirty.clear()
+        self.pending_bytes = 0
+        # With nothing pending anywhere, those who have read the window to its end become level here.
+        if len(self._readers):
+            self._readers.serve()
+        self._slices = self._write(jobs)
+        self._next_slice()
+
+    def _next_slice(self) -> None:
+        if self._slices is None:
+            return
+        try:
+            next(self._slices)
+        except StopIteration:
+            self._slices = None
+            self.ticks += 1
+            loop = asyncio.get_running_loop()
+            self._ended_at_s = loop.time()
+            self.flush_when_due()
+        else:
+            asyncio.get_running_loop().call_soon(self._next_slice)
+
+    def _write(self, jobs: list[Job]) -> Generator[None]:
+        """Write each tick to the members that were level when it was made; yield between slices."""
+        shared: dict[Outlet, list[bytes]] = {}
+        left = _SLICE_SOCKETS
+        for group, tick, members in jobs:
+            content = tick.content
+            for member in members:
+                outlet = member.outlet
+                if member not in group.level:
+                    continue  # left since the last slice
+                if outlet.is_paused:
+                    self._park(member, tick)
+                elif outlet.members == 1:
+                    outlet.write(content)
+                else:
+                    shared.setdefault(outlet, []).append(content)
+                left -= 1
+                if left <= 0:
+                    left = _SLICE_SOCKETS
+                    yield
+            self.writes += len(members)
+        for outlet, contents in shared.items():
+            outlet.write(b"".join(contents))
+        self._settle(group for group, _, _ in jobs)
+
+    def _settle(self, groups: Iterable[Group]) -> None:
+        """After a flush: nobody behind, no ring; nobody level, a reason to hold."""
+        for group in groups:
+            if not group.behind:
+                group.ring.clear()
+            elif not group.level:
+                self._hold.consider(group)
+
+    def _park(self, member: Member, tick: Tick) -> None:
+        """Leave a member behind that does not take this tick: its cursor stands on it."""
+        group = member.group
+        del group.level[member]
+        group.behind[member] = None
+        member.cursor = tick.number
+        member.window_at = tick.window_start
+
+    def serve_behind(self, member: Member) -> None:
+        """Write what a member has missed, from its group's ring, as far as it takes it."""
+        group = member.group
+        ring = group.ring
+        while not member.outlet.is_paused:
+            if not ring.holds(member.cursor):
+                del group.behind[member]
+                self._readers.start(member, Reading(member.window_at))
+                return
+            ticks = ring.since(member.cursor, _CATCH_UP_BYTES)
+            if not ticks:
+                del group.behind[member]
+                self.make_level(member)
+                return
+            member.cursor = ticks[-1].number + 1
+            following = ring.since(member.cursor, 0)
+            member.window_at = following[0].window_start if following else ticks[-1].window_end
+            member.outlet.write(b"".join([tick.content for tick in ticks]))
+
+    def make_level(self, member: Member) -> None:
+        """Let a member share its group's ticks from now on."""
+        group = member.group
+        group.level[member] = None
+        self._hold.release(group)
+        if not group.behind and not self.is_writing:
+            group.ring.clear()

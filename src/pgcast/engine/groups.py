@@ -1,0 +1,199 @@
+"""Members that share every frame: same topic, serializer and bindings, so same bytes.
+
+A group is formed when a client joins and found by its signature, never searched for per change. Here the pure pieces
+meet: what the index matched becomes a payload, the payload a frame, the frame a part of the group's pending tick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgcast.frames.websocket import frame_header
+from pgcast.model.lsn import NO_LSN, Lsn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pgcast.changes.payload import Payloads
+    from pgcast.engine.ports import FrameText, Outlet
+    from pgcast.fanout.ring import Ring, Tick
+    from pgcast.matching.index import Entry
+    from pgcast.model.change import Change, Kind
+
+    Rule = Callable[[Change], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What members must have in common to share frames.
+
+    Attributes:
+        version: The serializer's.
+        topic: The full topic.
+        entries: The bindings, as the index takes them.
+        is_legacy: Whether changes go out flat, in the oldest protocol's shape.
+    """
+
+    version: str
+    topic: str
+    entries: tuple[Entry, ...]
+    is_legacy: bool
+
+
+class Rendered:
+    """The payloads of one change, each made when the first group asks for it."""
+
+    __slots__ = ("_as_text", "_current", "_legacy", "_payloads", "change")
+
+    def __init__(self, change: Change, payloads: Payloads, *, as_text: bool) -> None:
+        self.change = change
+        self._payloads = payloads
+        self._as_text = as_text
+        self._current: bytes | None = None
+        self._legacy: bytes | None = None
+
+    def current(self) -> bytes:
+        """Return the `data` of today's message."""
+        data = self._current
+        if data is None:
+            data = self._current = self._payloads.current(self.change)
+        return data
+
+    def legacy(self) -> bytes:
+        """Return the payload of the oldest protocol."""
+        data = self._legacy
+        if data is None:
+            data = self._legacy = self._payloads.legacy(self.change, as_text=self._as_text)
+        return data
+
+
+class Member:
+    """One joined channel of one connection.
+
+    Attributes:
+        outlet: Where its frames go.
+        group: Whose frames it gets.
+        cursor: The next tick it needs from the group's ring, while it is behind.
+        window_at: The number of the first change of the window that it has not got, while it is behind.
+        reading: What it still takes from the window alone; None while it is level or behind.
+    """
+
+    __slots__ = ("cursor", "group", "outlet", "reading", "window_at")
+
+    def __init__(self, outlet: Outlet, group: Group) -> None:
+        self.outlet = outlet
+        self.group = group
+        self.cursor = 0
+        self.window_at = 0
+        self.reading: Reading | None = None
+
+
+class Reading:
+    """A member's way through the window.
+
+    Attributes:
+        at: The number of the next change to look at.
+        rules: For some entries' ids, which of the changes of the past they want; the others want all.
+        until: Not level before the stream has passed this LSN.
+    """
+
+    __slots__ = ("at", "rules", "until")
+
+    def __init__(self, at: int, rules: Mapping[int, Rule] | None = None, until: Lsn = NO_LSN) -> None:
+        self.at = at
+        self.rules = rules
+        self.until = until
+
+
+class Group:
+    """The members of one signature, their pending tick, and the ring for those who are behind.
+
+    Attributes:
+        level: Members that have everything up to the last tick; each tick is written to them.
+        behind: Members that are served from the ring.
+        reading: Members that are served from the window.
+        pending: The parts of the frames of the tick that is being collected.
+        pending_from: The number, in the window, of the first change of that tick.
+    """
+
+    __slots__ = (
+        "_parts",
+        "behind",
+        "is_exempt",
+        "level",
+        "pending",
+        "pending_bytes",
+        "pending_from",
+        "reading",
+        "ring",
+        "serializer",
+        "signature",
+    )
+
+    def __init__(self, signature: Signature, serializer: FrameText, ring: Ring) -> None:
+        self.signature = signature
+        self.serializer = serializer
+        self.level: dict[Member, None] = {}
+        self.behind: dict[Member, None] = {}
+        self.reading: dict[Member, None] = {}
+        self.ring = ring
+        self.pending: list[bytes] = []
+        self.pending_bytes = 0
+        self.pending_from = 0
+        self.is_exempt = False
+        self._parts: dict[tuple[int, ...] | Kind, tuple[bytes, bytes]] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the last member has left."""
+        return not (self.level or self.behind or self.reading)
+
+    # fast path: per change and matching group
+    def add(self, rendered: Rendered, ids: tuple[int, ...]) -> int:
+        """Append one change's frame to the pending tick; return its size in bytes."""
+        signature = self.signature
+        if signature.is_legacy:
+            data = rendered.legacy()
+            prefix, suffix = self._parts_for(rendered.change.kind)
+        else:
+            data = rendered.current()
+            prefix, suffix = self._parts_for(ids)
+        length = len(prefix) + len(data) + len(suffix)
+        self.pending += (frame_header(length), prefix, data, suffix)
+        self.pending_bytes += length
+        return length
+
+    def frame(self, rendered: Rendered, ids: tuple[int, ...]) -> bytes:
+        """Return one change's frame, for a member that is served alone."""
+        if self.signature.is_legacy:
+            data = rendered.legacy()
+            prefix, suffix = self._parts_for(rendered.change.kind)
+        else:
+            data = rendered.current()
+            prefix, suffix = self._parts_for(ids)
+        return b"".join((frame_header(len(prefix) + len(data) + len(suffix)), prefix, data, suffix))
+
+    def take_tick(self, window_end: int) -> Tick:
+        """Join what is pending, once for everybody, and put it on the ring."""
+        content = b"".join(self.pending)
+        self.pending.clear()
+        self.pending_bytes = 0
+        return self.ring.append(content, self.pending_from, window_end)
+
+    def _parts_for(self, key: tuple[int, ...] | Kind) -> tuple[bytes, bytes]:
+        parts = self._parts.get(key)
+        if parts is None:
+            if len(self._parts) >= _MAX_PARTS:
+                self._parts.clear()
+            topic = self.signature.topic
+            if isinstance(key, tuple):
+                parts = self.serializer.change_parts(topic, key)
+            else:
+                parts = self.serializer.legacy_parts(topic, key.value)
+            self._parts[key] = parts
+        return parts
+
+
+# A channel of n bindings has up to 2**n sets of ids.
+_MAX_PARTS = 1000

@@ -1,0 +1,182 @@
+"""Where changes meet those who want them: the window, the index, the groups and their members.
+
+The hub is the one object that the pipeline hands changes to, that joins and leaves go to, and that outlets tell when
+they can take more. Everything in it happens on one event loop, and nothing in it waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pgcast.engine.flusher import Flusher
+from pgcast.engine.groups import Group, Member, Rendered
+from pgcast.engine.hold import Hold
+from pgcast.engine.resume import Readers
+from pgcast.fanout.ring import Ring, RingBudget
+from pgcast.fanout.window import Window
+from pgcast.matching.index import Index
+
+if TYPE_CHECKING:
+    from pgcast.changes.payload import Payloads
+    from pgcast.engine.groups import Reading, Signature
+    from pgcast.engine.ports import FrameText, Outlet
+    from pgcast.model.change import Change
+    from pgcast.model.lsn import Lsn
+
+_TICK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class HubLimits:
+    """The hub's bounds.
+
+    Attributes:
+        ring_bytes: One group's ring.
+        rings_bytes: All rings together.
+        window_bytes: The window.
+        window_s: The window's age.
+        flush_gap_s: From the end of one flush to the next, at the earliest.
+        hold_s: The longest pause of reading for one group, at a stretch.
+        legacy_as_text: Whether the oldest protocol's values go out as Postgres' text.
+    """
+
+    ring_bytes: int = 8 << 20
+    rings_bytes: int = 256 << 20
+    window_bytes: int = 64 << 20
+    window_s: float = 120.0
+    flush_gap_s: float = 0.005
+    hold_s: float = 30.0
+    legacy_as_text: bool = False
+
+
+class Hub:
+    """All groups of the node.
+
+    Args:
+        payloads: What turns a change into the JSON of its message.
+        limits: The bounds.
+    """
+
+    def __init__(self, payloads: Payloads, limits: HubLimits) -> None:
+        self.window = Window(limits.window_bytes, limits.window_s)
+        self.hold = Hold(limits.hold_s)
+        self.readers = Readers(self.window, payloads, as_text=limits.legacy_as_text)
+        self.flusher = Flusher(self.window, self.readers, self.hold, gap_s=limits.flush_gap_s)
+        self.readers.when_level = self.flusher.make_level
+        self._payloads = payloads
+        self._limits = limits
+        self._budget = RingBudget(limits.rings_bytes)
+        self._index: Index[Group] = Index()
+        self._groups: dict[Signature, Group] = {}
+        self._members: dict[Outlet, dict[Member, None]] = {}
+        self.matched = 0
+
+    # fast path: per change
+    def publish(self, change: Change, now_s: float) -> None:
+        """Take over one committed change: into the window, and into the pending tick of every group that wants it."""
+        window = self.window
+        window.append(change, now_s)
+        matches = self._index.match(change)
+        if not matches:
+            return
+        rendered = Rendered(change, self._payloads, as_text=self._limits.legacy_as_text)
+        for group, ids in matches:
+            if not group.level and not group.behind:
+                continue  # those who read the window find it there
+            if not group.pending:
+                group.pending_from = window.end - 1
+                self.flusher.note_dirty(group)
+            self.flusher.pending_bytes += group.add(rendered, ids)
+            self.matched += 1
+
+    def batch_done(self, now_s: float) -> None:
+        """End the tick if it may end, and trim the window; after each batch of envelopes."""
+        self.flusher.flush_when_due()
+        self.window.trim(now_s)
+        if len(self.readers):
+            self.readers.serve_soon()
+
+    def passed(self, lsn: Lsn) -> None:
+        """Note that everything that commits below `lsn` has been published."""
+        self.readers.passed(lsn)
+
+    def join(self, outlet: Outlet, signature: Signature, serializer: FrameText, reading: Reading) -> Member:
+        """Make a member, and serve it from the window until it is level."""
+        group = self._groups.get(signature)
+        if group is None:
+            group = Group(signature, serializer, Ring(self._limits.ring_bytes, self._budget))
+            self._groups[signature] = group
+            self._index.add(group, signature.entries)
+        member = Member(outlet, group)
+        self._members.setdefault(outlet, {})[member] = None
+        outlet.members += 1
+        self.readers.start(member, reading)
+        return member
+
+    def leave(self, member: Member) -> None:
+        """Forget a member; twice is safe."""
+        mine = self._members.get(member.outlet)
+        if mine is None or member not in mine:
+            return
+        del mine[member]
+        if not mine:
+            del self._members[member.outlet]
+        member.outlet.members -= 1
+        group = member.group
+        self.readers.stop(member)
+        group.level.pop(member, None)
+        group.behind.pop(member, None)
+        if not group.behind:
+            self.hold.release(group)
+        if group.is_empty:
+            self._index.remove(group, group.signature.entries)
+            del self._groups[group.signature]
+            group.pending.clear()
+            group.ring.clear()
+
+    def gone(self, outlet: Outlet) -> None:
+        """Forget all members of a connection that has ended."""
+        for member in list(self._members.get(outlet, ())):
+            self.leave(member)
+
+    def resumed(self, outlet: Outlet) -> None:
+        """Serve what an outlet missed, now that it takes bytes again."""
+        for member in list(self._members.get(outlet, ())):
+            if outlet.is_paused:
+                return
+            if member in member.group.behind:
+                self.flusher.serve_behind(member)
+        self.readers.serve_soon()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether to await `may_read` before the next change, also in the middle of a batch."""
+        return self.flusher.pending_bytes > _TICK_BYTES
+
+    async def may_read(self) -> None:
+        """Return when there is room for more changes; other tasks get their turn meanwhile, and at least one."""
+        if self.is_full:
+            self.flusher.flush_now()
+        await asyncio.sleep(0)
+        while self.is_full:
+            await asyncio.sleep(0)  # a flush is being written, slice by slice
+            self.flusher.flush_now()
+        if self.hold.is_on:
+            await self.hold.wait()
+
+    @property
+    def member_count(self) -> int:
+        """How many channels are joined."""
+        return sum(len(members) for members in self._members.values())
+
+    @property
+    def group_count(self) -> int:
+        """How many different sets of frames are made."""
+        return len(self._groups)
+
+    @property
+    def ring_bytes(self) -> int:
+        """What all rings hold."""
+        return self._budget.total_bytes

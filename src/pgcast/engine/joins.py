@@ -1,0 +1,301 @@
+"""What a join asks for, checked against the catalog, and the place in history from which it is served.
+
+A join means from now on, exactly: a transaction is before it if a snapshot taken after it arrived sees that
+transaction. So whatever a query after the reply does not show will come, and nothing else. Where the database cannot be
+asked, more is delivered, never less.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pgcast.engine.groups import Reading
+from pgcast.matching.filters import parse_filter
+from pgcast.matching.index import ROW_KINDS, Condition, Entry
+from pgcast.matching.predicates import has_equality, local_canonical_text
+from pgcast.model.change import Kind
+from pgcast.model.errors import BindingError
+from pgcast.model.lsn import NO_LSN
+from pgcast.model.position import Position, parse_position
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pgcast.engine.groups import Rule
+    from pgcast.engine.ports import Catalog, PublishedTable
+    from pgcast.fanout.window import Window
+    from pgcast.matching.filters import FilterTerm
+    from pgcast.model.binding import Binding
+    from pgcast.model.change import Change
+    from pgcast.model.relation import TypeShape
+    from pgcast.model.snapshot import Snapshot
+
+ALL_KINDS = ROW_KINDS | {Kind.TRUNCATE}
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*", re.ASCII)
+
+
+async def entries_of(bindings: Sequence[Binding], catalog: Catalog) -> tuple[Entry, ...]:
+    """Check bindings against the catalog, and turn them into what the index takes.
+
+    Raises:
+        BindingError: One of them cannot be served; the message is what the client is told.
+        DatabaseError: The database could not be asked.
+    """
+    tables = await catalog.published_tables()
+    return tuple([await _entry_of(binding, tables, catalog) for binding in bindings])
+
+
+async def legacy_entries_of(rest: str, catalog: Catalog) -> tuple[Entry, ...]:
+    """Turn a topic of the oldest protocol, without `realtime:`, into entries; none if it can never match.
+
+    `*`, `schema`, `schema:table`, or `schema:table:column=eq.value`. Names may contain colons: the longest schema and
+    table that exist win.
+
+    Raises:
+        DatabaseError: The database could not be asked.
+    """
+    tables = await catalog.published_tables()
+    schema, table, condition = split_legacy_topic(rest, {(table.schema, table.name) for table in tables})
+    if condition is None:
+        return (Entry(1, ALL_KINDS, schema, table),)
+    column, _, value = condition.partition("=eq.")
+    try:
+        if not column or "=eq." not in condition:
+            return ()
+        fitting = [shape for _, shape in _columns(tables, schema, table, column)]
+        canonical = await _canonical(fitting, value, catalog)
+    except BindingError:
+        return ()
+    return (Entry(1, ROW_KINDS, schema, table, (Condition(column, value, canonical),)),)
+
+
+def split_legacy_topic(rest: str, tables: Iterable[tuple[str, str]]) -> tuple[str | None, str | None, str | None]:
+    """Split `schema:table:condition`; a part that is not there is None, and so is the schema of `*`.
+
+    Args:
+        rest: The topic without `realtime:`.
+        tables: The (schema, table) that exist.
+    """
+    if rest == "*":
+        return None, None, None
+    known = [
+        (schema, table)
+        for schema, table in tables
+        if rest == f"{schema}:{table}" or rest.startswith(f"{schema}:{table}:")
+    ]
+    if known:
+        schema, table = max(known, key=lambda names: (len(names[0]), len(names[1])))
+        condition = rest[len(schema) + len(table) + 2 :]
+        return schema, table, condition or None
+    if any(rest == schema for schema, _ in tables):
+        return rest, None, None
+    schema, _, behind = rest.partition(":")
+    table, _, condition = behind.partition(":")
+    return schema, table or None, condition or None
+
+
+async def _entry_of(binding: Binding, tables: Sequence[PublishedTable], catalog: Catalog) -> Entry:
+    if (
+        binding.table is not None
+        and binding.schema is not None
+        and not _matching(tables, binding.schema, binding.table)
+    ):
+        raise BindingError(
+            "Unable to subscribe to changes with given parameters. Please check Realtime is enabled for the given "
+            f"connect parameters: {_parameters(binding)}"
+        )
+    if binding.select:
+        raise BindingError(_exception(binding, "column selection is not available on this server"))
+    terms = parse_filter(binding.filter) if binding.filter else ()
+    conditions = [await _condition_of(term, binding, tables, catalog) for term in terms]
+    kinds = ROW_KINDS if binding.event is None else frozenset({binding.event})
+    return Entry(binding.id, kinds, binding.schema, binding.table, tuple(conditions))
+
+
+async def _condition_of(
+    term: FilterTerm, binding: Binding, tables: Sequence[PublishedTable], catalog: Catalog
+) -> Condition:
+    fitting = [shape for _, shape in _columns(tables, binding.schema, binding.table, term.column)]
+    if not fitting:
+        raise BindingError(_exception(binding, f"invalid column for filter {term.column}"))
+    for shape in fitting:
+        if not has_equality(shape):
+            raise BindingError(_exception(binding, f"operator eq does not exist for type {shape.name}"))
+    try:
+        canonical = await _canonical(fitting, term.value, catalog)
+    except BindingError as error:
+        raise BindingError(_exception(binding, error.message)) from error
+    return Condition(term.column, term.value, canonical)
+
+
+async def _canonical(shapes: Sequence[TypeShape], value: str, catalog: Catalog) -> tuple[tuple[int, bytes], ...]:
+    """Bring a value to the form in which the stream would carry it, once for each type."""
+    by_oid: dict[int, bytes] = {}
+    for shape in shapes:
+        if shape.oid not in by_oid:
+            text = local_canonical_text(shape, value)
+            by_oid[shape.oid] = await catalog.canonical_text(shape, value) if text is None else text
+    return tuple(sorted(by_oid.items()))
+
+
+def _matching(tables: Sequence[PublishedTable], schema: str | None, table: str | None) -> list[PublishedTable]:
+    return [known for known in tables if schema in (None, known.schema) and table in (None, known.name)]
+
+
+def _columns(
+    tables: Sequence[PublishedTable], schema: str | None, table: str | None, column: str
+) -> list[tuple[str, TypeShape]]:
+    return [pair for known in _matching(tables, schema, table) for pair in known.columns if pair[0] == column]
+
+
+def _parameters(binding: Binding) -> str:
+    event = "*" if binding.event is None else binding.event.value
+    filters = f"[{binding.filter}]" if binding.filter else "[]"
+    select = f"[{', '.join(binding.select)}]" if binding.select else "nil"
+    return (
+        f"[event: {event}, schema: {binding.schema or '*'}, table: {binding.table or '*'}, "
+        f"filters: {filters}, select: {select}]"
+    )
+
+
+def _exception(binding: Binding, text: str) -> str:
+    return (
+        "Unable to subscribe to changes with given parameters. An exception happened so please check your connect "
+        f"parameters: {_parameters(binding)}. Exception: {text}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """From where a binding wants the past: exactly one of the two is set.
+
+    Attributes:
+        position: Everything after this change.
+        committed_us: Everything committed at or after this time, microseconds since 1970-01-01 UTC.
+    """
+
+    position: Position | None = None
+    committed_us: int | None = None
+
+
+def parse_since(text: str) -> Since:
+    """Read a position or a commit timestamp.
+
+    Raises:
+        BindingError: It is neither; the message is what the client is told.
+    """
+    try:
+        if not _TIMESTAMP.fullmatch(text):
+            return Since(position=parse_position(text))
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        since_1970 = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    except (BindingError, ValueError, OverflowError):
+        raise BindingError(
+            f"Error parsing `since` params: {text[:80]!r} is neither a position (as in the key `position` of a change) "
+            "nor a commit timestamp such as 2026-01-02T03:04:05.678Z"
+        ) from None
+    return Since(committed_us=round(since_1970.total_seconds() * 1_000_000))
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a member begins.
+
+    Attributes:
+        reading: Its way through the window.
+        has_gap: Whether something that it asked for is no longer held.
+    """
+
+    reading: Reading
+    has_gap: bool
+
+
+def start_of(
+    asked: Sequence[tuple[int, str | None]], snapshot: Snapshot | None, window: Window, epoch: str, joined_at: int
+) -> Start:
+    """Decide from where each entry of a join is served.
+
+    Args:
+        asked: Each entry's id, and from where its binding wants the past, as the client wrote it.
+        snapshot: Taken after the join arrived; None where the database could not be asked.
+        window: The recent changes.
+        epoch: Of the database that is followed now.
+        joined_at: The window's end when the join arrived: where to start without a snapshot.
+
+    Raises:
+        BindingError: A `since` cannot be read.
+    """
+    at = joined_at if snapshot is None else window.first_unseen(snapshot)
+    rules: dict[int, Rule] = {}
+    has_gap = False
+    # Those with a past come last: of bindings that share an id, the one that wants more decides.
+    for entry_id, wanted in sorted(asked, key=lambda pair: pair[1] is not None):
+        if wanted is None:
+            if snapshot is not None:
+                rules[entry_id] = _Unseen(snapshot)
+            continue
+        since = parse_since(wanted)
+        number = _number_of(since, window, epoch, snapshot)
+        if number is None:
+            has_gap = True
+            at = window.start
+            rules.pop(entry_id, None)
+            continue
+        at = min(at, number)
+        rules[entry_id] = _After(since.position) if since.position is not None else _AtTime(since.committed_us or 0)
+    return Start(Reading(at, rules, NO_LSN if snapshot is None else snapshot.insert_lsn), has_gap)
+
+
+def _number_of(since: Since, window: Window, epoch: str, snapshot: Snapshot | None) -> int | None:
+    if since.committed_us is not None:
+        return window.number_at_time(since.committed_us)
+    position = since.position
+    if position is None or position.epoch != epoch:
+        return None
+    if snapshot is not None and position.commit_lsn > snapshot.insert_lsn:
+        return None
+    return window.number_after(position.commit_lsn, position.index)
+
+
+class _Unseen:
+    """Changes of transactions that a snapshot does not see."""
+
+    __slots__ = ("_snapshot",)
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    def __call__(self, change: Change) -> bool:
+        return not self._snapshot.sees(change.transaction.xid)
+
+
+class _After:
+    """Changes after a position, also those that a restarted server reads again."""
+
+    __slots__ = ("_commit_lsn", "_index")
+
+    def __init__(self, position: Position) -> None:
+        self._commit_lsn = position.commit_lsn
+        self._index = position.index
+
+    def __call__(self, change: Change) -> bool:
+        return (change.transaction.commit_lsn, change.index) > (self._commit_lsn, self._index)
+
+
+class _AtTime:
+    """Changes from the first one on that was committed at or after a time: commit times need not ascend."""
+
+    __slots__ = ("_committed_us", "_is_reached")
+
+    def __init__(self, committed_us: int) -> None:
+        self._committed_us = committed_us
+        self._is_reached = False
+
+    def __call__(self, change: Change) -> bool:
+        self._is_reached = self._is_reached or change.transaction.committed_us >= self._committed_us
+        return self._is_reached

@@ -1,0 +1,256 @@
+"""From the source to the hub: decode, number, publish, confirm; and open the stream again when it breaks.
+
+A transaction is passed on as it arrives, never collected: Begin already carries its commit LSN. Positions are
+confirmed only when the window has let go of what lies before them, so that after a crash the slot replays what the
+window held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pgcast.changes.payload import commit_timestamp
+from pgcast.changes.rows import make_row_reader
+from pgcast.engine.health import Health
+from pgcast.model.change import Change, Transaction
+from pgcast.model.errors import DatabaseError
+from pgcast.model.lsn import NO_LSN, format_lsn
+from pgcast.model.position import epoch_of
+from pgcast.wal.decoder import Decoder
+from pgcast.wal.envelope import KEEPALIVE, XLOG_DATA_HEADER, parse_keepalive
+from pgcast.wal.messages import Begin, Commit, RelationMessage, Truncate
+from pgcast.wal.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pgcast.engine.backoff import Backoff
+    from pgcast.engine.hub import Hub
+    from pgcast.engine.ports import Catalog, ChangeSource, StreamStart
+    from pgcast.model.lsn import Lsn
+    from pgcast.wal.decoder import Message
+
+log = structlog.get_logger()
+
+_STATUS_S = 1.0
+_TURN_S = 0.005
+
+
+class Pipeline:
+    """Follows one slot.
+
+    Args:
+        source: The replication stream.
+        catalog: Asked about each relation that is announced.
+        hub: Where changes go.
+        backoff: How long to wait before the stream is opened again.
+        when_lost: Called when changes may have been lost for everybody: the slot is new, or the database another one.
+    """
+
+    def __init__(
+        self, source: ChangeSource, catalog: Catalog, hub: Hub, backoff: Backoff, when_lost: Callable[[], None]
+    ) -> None:
+        self.health = Health()
+        self.progress = Progress()
+        self.epoch = ""
+        self.opened = asyncio.Event()
+        self.confirmed = NO_LSN
+        self.changes = 0
+        self.transactions = 0
+        self.reconnects = 0
+        self._source = source
+        self._catalog = catalog
+        self._hub = hub
+        self._backoff = backoff
+        self._when_lost = when_lost
+        self._decoder = Decoder()
+        self._transaction: Transaction | None = None
+        self._loop = asyncio.get_running_loop()
+        self._status_timer: asyncio.TimerHandle | None = None
+
+    async def open(self) -> None:
+        """Open the stream, once.
+
+        Raises:
+            DatabaseError: It could not be opened; the subclass says why.
+        """
+        start = await self._source.open(self.progress.ended)
+        self._started(start)
+
+    async def run(self) -> None:
+        """Follow the stream for ever, opening it again whenever it breaks; the stream may be open already."""
+        try:
+            while True:
+                try:
+                    if not self.health.is_streaming:
+                        await self.open()
+                    await self._follow()
+                except DatabaseError as error:
+                    self._broke(error)
+                    await self._source.close()
+                    await asyncio.sleep(self._backoff.next_s())
+        finally:
+            self._stop_status()
+            self.health.is_streaming = False
+
+    async def close(self) -> None:
+        """Confirm what may be confirmed, and end the stream; after `run` was cancelled."""
+        if self.confirmed:
+            self._source.send_status(self.progress.received, self.confirmed)
+        await self._source.close()
+
+    def ask_for_progress(self) -> None:
+        """Have Postgres say at once how far it has read: somebody waits for the stream to pass a place."""
+        if self.health.is_streaming:
+            self._source.send_status(self.progress.received, NO_LSN, reply_requested=True)
+
+    def _started(self, start: StreamStart) -> None:
+        epoch = epoch_of(start.system_identifier, start.database)
+        is_first = not self.epoch
+        if start.slot_created or epoch != self.epoch:
+            self.progress.restart()
+            self._hub.window.restart(start.confirmed_lsn)
+            self.confirmed = NO_LSN
+        self.epoch = epoch
+        self._decoder = Decoder()
+        self.health.is_streaming = True
+        self.health.heard_at_s = self._loop.time()
+        self.health.trouble = ""
+        self._backoff.reset()
+        self._send_status()
+        self.opened.set()
+        log.info(
+            "replication stream open",
+            slot=start.slot,
+            slot_created=start.slot_created,
+            confirmed_lsn=format_lsn(start.confirmed_lsn),
+            server_version=start.server_version,
+        )
+        if not is_first and start.slot_created:
+            log.warning("the slot is new: changes since the last one were lost; clients are told")
+            self._when_lost()
+
+    def _broke(self, error: DatabaseError) -> None:
+        if self.health.is_streaming:
+            self.reconnects += 1
+        self._stop_status()
+        self.opened.clear()
+        self.health.is_streaming = False
+        self.health.trouble = f"{error.message} {error.hint}".strip()
+        self.progress.break_off()
+        self._transaction = None
+        self._hub.window.break_off()
+        log.warning(
+            "replication stream lost; trying again", error=error.message, hint=error.hint or None, code=error.code
+        )
+
+    async def _follow(self) -> None:
+        hub = self._hub
+        while True:
+            batch = await self._source.read()
+            self.health.heard_at_s = self._loop.time()
+            await self._take(batch)
+            hub.batch_done(self._loop.time())
+            await hub.may_read()
+
+    # fast path: per change
+    async def _take(self, batch: Sequence[bytes]) -> None:
+        """Process envelopes in order; give way to other tasks every few milliseconds and while the hub is full."""
+        decode = self._decoder.decode
+        hub = self._hub
+        clock = self._loop.time
+        now_s = clock()
+        turn_ends_s = now_s + _TURN_S
+        for number, envelope in enumerate(batch):
+            if envelope[0] == KEEPALIVE:
+                self._take_keepalive(envelope)
+                continue
+            message = decode(envelope, XLOG_DATA_HEADER)
+            if isinstance(message, Change):
+                self._take_change(message, now_s)
+                if hub.is_full:
+                    await hub.may_read()
+            else:
+                await self._take_other(message)
+            if not number & 63:
+                now_s = clock()
+                if now_s > turn_ends_s:
+                    hub.batch_done(now_s)
+                    await hub.may_read()
+                    turn_ends_s = clock() + _TURN_S
+
+    def _take_change(self, change: Change, now_s: float) -> None:
+        index = self.progress.take()
+        transaction = self._transaction
+        if index is None or transaction is None:
+            return
+        change.transaction = transaction
+        change.index = index
+        self.changes += 1
+        self._hub.publish(change, now_s)
+
+    async def _take_other(self, message: Message) -> None:
+        if isinstance(message, Begin):
+            self._begin(message)
+        elif isinstance(message, Commit):
+            self._commit(message)
+        elif isinstance(message, RelationMessage):
+            # Rows that follow need the table, so the stream waits for the catalog; it is asked once per announcement.
+            table = await self._catalog.describe(message.relation)
+            self._decoder.readers[message.relation.oid] = make_row_reader(table)
+        elif isinstance(message, Truncate):
+            now_s = self._loop.time()
+            for oid in message.relation_oids:
+                reader = self._decoder.readers.get(oid)
+                if reader is not None:
+                    self._take_change(reader.truncate(), now_s)
+
+    def _begin(self, begin: Begin) -> None:
+        self.progress.begin(begin.final_lsn)
+        self._transaction = Transaction(
+            begin.xid,
+            begin.final_lsn,
+            begin.committed_us,
+            commit_timestamp(begin.committed_us),
+            f"{self.epoch}-{begin.final_lsn:016x}-".encode(),
+        )
+
+    def _commit(self, commit: Commit) -> None:
+        if self.progress.commit(commit.end_lsn):
+            self.transactions += 1
+            self._hub.window.commit(commit.end_lsn)
+            self._hub.passed(commit.end_lsn)
+        else:
+            self._hub.window.break_off()
+        self._transaction = None
+
+    def _take_keepalive(self, envelope: bytes) -> None:
+        keepalive = parse_keepalive(envelope)
+        self.progress.hear(keepalive.wal_end)
+        # All commits below this place have been sent before it, and taken over.
+        self._hub.window.mark(keepalive.wal_end)
+        self._hub.passed(keepalive.wal_end)
+        if keepalive.reply_requested:
+            self._source.send_status(self.progress.received, NO_LSN)
+
+    def _send_status(self) -> None:
+        """Every second: how far we have read, what may be forgotten, and ask how far Postgres is.
+
+        A position is confirmed in a message of its own, followed by one without: a flush position that stays behind
+        in the last message keeps a stopping Postgres waiting.
+        """
+        self._hub.window.trim(self._loop.time())
+        confirmable: Lsn = self._hub.window.confirmable
+        if confirmable > self.confirmed:
+            self.confirmed = confirmable
+            self._source.send_status(self.progress.received, confirmable)
+        self._source.send_status(self.progress.received, NO_LSN, reply_requested=True)
+        self._status_timer = self._loop.call_later(_STATUS_S, self._send_status)
+
+    def _stop_status(self) -> None:
+        if self._status_timer is not None:
+            self._status_timer.cancel()
+            self._status_timer = None

@@ -1,0 +1,137 @@
+"""Serve the past from the window, then join the present without gap or repeat.
+
+A member reads the window for itself, at its own pace, when it has just joined (until the stream has passed the snapshot
+of its join), when it resumes from a position or a time, or when it was so slow that the group's ring has passed it.
+When it has read all there is, and its group has nothing pending, it is level: from then on it shares the group's ticks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from pgcast.engine.groups import Rendered
+from pgcast.model.lsn import NO_LSN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pgcast.changes.payload import Payloads
+    from pgcast.engine.groups import Member, Reading
+    from pgcast.fanout.window import Window
+    from pgcast.model.change import Change
+    from pgcast.model.lsn import Lsn
+
+_CHUNK_CHANGES = 200
+_CHUNK_BYTES = 256 * 1024
+_TURN_S = 0.005
+
+FELL_OUT = "too slow: the changes you have not read are no longer held; reconnect and resume"
+
+
+class Readers:
+    """The members that read the window.
+
+    Args:
+        window: Where from.
+        payloads: What turns a change into the JSON of its message.
+        as_text: Whether the oldest protocol's values go out as text.
+
+    Attributes:
+        when_level: Called with a member that has read everything and has been taken off the readers; set by the owner.
+        passed_lsn: Everything that commits below it is in the window.
+    """
+
+    when_level: Callable[[Member], None]
+
+    def __init__(self, window: Window, payloads: Payloads, *, as_text: bool) -> None:
+        self._window = window
+        self._payloads = payloads
+        self._as_text = as_text
+        self._members: dict[Member, None] = {}
+        self._turn: asyncio.Handle | None = None
+        self.passed_lsn = NO_LSN
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def start(self, member: Member, reading: Reading) -> None:
+        """Begin to serve a member from the window."""
+        member.reading = reading
+        member.group.reading[member] = None
+        self._members[member] = None
+        self.serve_soon()
+
+    def stop(self, member: Member) -> None:
+        """Forget a member, wherever it stands."""
+        member.reading = None
+        member.group.reading.pop(member, None)
+        self._members.pop(member, None)
+
+    def passed(self, lsn: Lsn) -> None:
+        """Note that everything that commits below `lsn` is in the window."""
+        if lsn > self.passed_lsn:
+            self.passed_lsn = lsn
+            if self._members:
+                self.serve_soon()
+
+    def waits_for_stream(self) -> bool:
+        """Say whether a reader waits for the stream to pass the place of its join."""
+        return any(member.reading is not None and member.reading.until > self.passed_lsn for member in self._members)
+
+    def serve_soon(self) -> None:
+        """Serve all that can take something, in the next turn of the loop."""
+        if self._turn is None:
+            self._turn = asyncio.get_running_loop().call_soon(self.serve)
+
+    def serve(self) -> None:
+        """Serve all that can take something, for a few milliseconds; go on in the loop's next turn if there is more."""
+        self._turn = None
+        clock = asyncio.get_running_loop().time
+        end_s = clock() + _TURN_S
+        for member in list(self._members):
+            while member.reading is not None and not member.outlet.is_paused and self._advance(member, member.reading):
+                if clock() > end_s:
+                    # The others come first next time.
+                    self._members[member] = self._members.pop(member, None)
+                    self.serve_soon()
+                    return
+
+    def _advance(self, member: Member, reading: Reading) -> bool:
+        """Serve one chunk; say whether there may be more."""
+        if reading.at < self._window.start:
+            self.stop(member)
+            member.outlet.close(1013, FELL_OUT)
+            return False
+        changes = self._window.changes_from(reading.at, _CHUNK_CHANGES)
+        if not changes:
+            if reading.until <= self.passed_lsn and not member.group.pending:
+                self.stop(member)
+                self.when_level(member)
+            return False
+        frames: list[bytes] = []
+        size = 0
+        for change in changes:
+            reading.at += 1
+            ids = _wanted(member, reading, change)
+            if ids:
+                frame = member.group.frame(Rendered(change, self._payloads, as_text=self._as_text), ids)
+                frames.append(frame)
+                size += len(frame)
+                if size > _CHUNK_BYTES:
+                    break
+        if frames:
+            member.outlet.write(b"".join(frames))
+        return True
+
+
+def _wanted(member: Member, reading: Reading, change: Change) -> tuple[int, ...]:
+    """Match one change with the bindings of one member: what the index does for groups, for the past."""
+    rules = reading.rules
+    ids: dict[int, None] = {}
+    for entry in member.group.signature.entries:
+        if entry.wants(change):
+            rule = rules.get(entry.id) if rules is not None else None
+            if rule is None or rule(change):
+                ids[entry.id] = None
+    return tuple(ids)

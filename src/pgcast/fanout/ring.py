@@ -1,0 +1,127 @@
+"""A group's recent ticks, for the readers that are slower than the stream.
+
+A tick is what one flush wrote to every level member of a group: one `bytes`, shared. Members that could not take it
+keep a cursor, the number of the next tick they need. Ticks are numbered from 0 for the life of the group; the ring
+holds the newest of them, and only while somebody is behind.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from itertools import islice
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one flush writes to one group.
+
+    Attributes:
+        number: Its place in the group's sequence of ticks.
+        content: Whole WebSocket frames, joined.
+        window_start: The number, in the window, of the first change in it.
+        window_end: The window's end when it was made: ticks up to this one hold all that matched below.
+    """
+
+    number: int
+    content: bytes
+    window_start: int
+    window_end: int
+
+
+class RingBudget:
+    """One bound for all rings of a node together: over it, the oldest ticks go first, whosever they are.
+
+    Args:
+        limit_bytes: How much all rings may hold.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._order: deque[tuple[Ring, int]] = deque()
+        self.total_bytes = 0
+
+    def took(self, ring: Ring, tick: Tick) -> None:
+        """Count a tick that a ring has taken, and make room if all rings together are over the limit."""
+        self.total_bytes += len(tick.content)
+        order = self._order
+        order.append((ring, tick.number))
+        while order and (self.total_bytes > self._limit_bytes or not order[0][0].holds(order[0][1])):
+            oldest, number = order.popleft()
+            if oldest.holds(number):
+                oldest.drop_through(number)
+
+    def freed(self, size_bytes: int) -> None:
+        """Count what a ring has dropped."""
+        self.total_bytes -= size_bytes
+
+
+class Ring:
+    """The newest ticks of one group, at most `limit_bytes` of them (but always the newest one).
+
+    Args:
+        limit_bytes: How much to hold.
+        budget: Shared by all rings of the node.
+    """
+
+    __slots__ = ("_budget", "_limit_bytes", "_ticks", "next_number", "size_bytes")
+
+    def __init__(self, limit_bytes: int, budget: RingBudget) -> None:
+        self._limit_bytes = limit_bytes
+        self._budget = budget
+        self._ticks: deque[Tick] = deque()
+        self.next_number = 0
+        self.size_bytes = 0
+
+    @property
+    def first_number(self) -> int:
+        """The number of the oldest tick that is held; `next_number` when none is."""
+        return self._ticks[0].number if self._ticks else self.next_number
+
+    def append(self, content: bytes, window_start: int, window_end: int) -> Tick:
+        """Number a new tick and hold it; the oldest go while the ring is over its limit."""
+        tick = Tick(self.next_number, content, window_start, window_end)
+        self.next_number += 1
+        self._ticks.append(tick)
+        self.size_bytes += len(content)
+        while self.size_bytes > self._limit_bytes and len(self._ticks) > 1:
+            self._drop_first()
+        self._budget.took(self, tick)
+        return tick
+
+    def holds(self, number: int) -> bool:
+        """Say whether a reader whose next tick is `number` can be served from here."""
+        return number >= self.first_number
+
+    def since(self, number: int, limit_bytes: int) -> list[Tick]:
+        """Return the ticks from `number` on, in order: as many as fit into the limit, but at least one if there is one.
+
+        Raises:
+            LookupError: The tick has been dropped; ask `holds` first.
+        """
+        if not self.holds(number):
+            raise LookupError(f"tick {number} is gone; the oldest held is {self.first_number}")
+        taken: list[Tick] = []
+        size = 0
+        for tick in islice(self._ticks, number - self.first_number, None):
+            size += len(tick.content)
+            if taken and size > limit_bytes:
+                break
+            taken.append(tick)
+        return taken
+
+    def drop_through(self, number: int) -> None:
+        """Drop the ticks up to and including `number`."""
+        while self._ticks and self._ticks[0].number <= number:
+            self._drop_first()
+
+    def clear(self) -> None:
+        """Drop everything; the numbering goes on."""
+        self._ticks.clear()
+        self._budget.freed(self.size_bytes)
+        self.size_bytes = 0
+
+    def _drop_first(self) -> None:
+        size = len(self._ticks.popleft().content)
+        self.size_bytes -= size
+        self._budget.freed(size)

@@ -1,0 +1,75 @@
+"""Which LSN is received, which transaction is taken over, and what of a repeated stretch is to be skipped.
+
+After a crash of Postgres, and below 17 after a clean restart too, the slot may stand before what was confirmed; a
+connection that breaks inside a transaction brings the whole of it again. Repeats are known by (commit LSN, index).
+"""
+
+from __future__ import annotations
+
+from pgcast.model.lsn import NO_LSN, Lsn
+
+
+class Progress:
+    """The place in the replication stream.
+
+    Attributes:
+        received: The furthest WAL position heard of: what a status message reports as written.
+        commit_lsn: The commit LSN of the transaction that is open, or was the last one.
+        index: The number that the open transaction's next change has.
+        is_open: Whether a transaction is open.
+        ended: The end LSN of the last complete transaction: where a new stream may start.
+    """
+
+    __slots__ = ("_done_index", "_done_lsn", "commit_lsn", "ended", "index", "is_open", "received")
+
+    def __init__(self) -> None:
+        self.received = NO_LSN
+        self.commit_lsn = NO_LSN
+        self.index = 0
+        self.is_open = False
+        self.ended = NO_LSN
+        # Of the transaction with this commit LSN, so many changes have been taken over; of later ones none.
+        self._done_lsn = NO_LSN
+        self._done_index = 0
+
+    def hear(self, lsn: Lsn) -> None:
+        """Note a position that Postgres named."""
+        self.received = max(self.received, lsn)
+
+    def begin(self, commit_lsn: Lsn) -> None:
+        """A transaction begins."""
+        self.commit_lsn = commit_lsn
+        self.index = 0
+        self.is_open = True
+
+    def take(self) -> int | None:
+        """Return the index of the open transaction's next change; None if that change has been taken over before."""
+        index = self.index
+        self.index = index + 1
+        if self.commit_lsn > self._done_lsn:
+            self._done_lsn = self.commit_lsn
+            self._done_index = 1
+            return index
+        if self.commit_lsn == self._done_lsn and index >= self._done_index:
+            self._done_index = index + 1
+            return index
+        return None
+
+    def commit(self, end_lsn: Lsn) -> bool:
+        """The open transaction is complete; say whether that is news."""
+        self.is_open = False
+        self.hear(end_lsn)
+        is_news = end_lsn > self.ended
+        self.ended = max(self.ended, end_lsn)
+        return is_news
+
+    def break_off(self) -> None:
+        """The connection broke: an open transaction will come again from its beginning."""
+        self.is_open = False
+        self.index = 0
+
+    def restart(self) -> None:
+        """Another history begins: nothing that was taken over counts any more."""
+        self.received = self.commit_lsn = self.ended = self._done_lsn = NO_LSN
+        self.index = self._done_index = 0
+        self.is_open = False
