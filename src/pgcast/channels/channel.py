@@ -1,0 +1,86 @@
+"""One client's membership in one topic: what its join asked for, and the states it goes through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pgcast.frames.message import Message, Ref
+    from pgcast.model.binding import Binding
+
+TOPIC_PREFIX: Final = "realtime:"
+
+
+class State(Enum):
+    """Where a channel is."""
+
+    JOINING = "joining"  # its join is not answered yet; messages on its topic are held
+    JOINED = "joined"
+    ENDED = "ended"  # left, replaced, refused, broken, or its connection is gone
+
+
+class Step(Enum):
+    """What moves a channel on."""
+
+    ACCEPT = "accept"
+    END = "end"
+
+
+TRANSITIONS: Final = {
+    (State.JOINING, Step.ACCEPT): State.JOINED,
+    (State.JOINING, Step.END): State.ENDED,
+    (State.JOINED, Step.END): State.ENDED,
+}
+
+
+@dataclass(eq=False, slots=True)
+class Channel:
+    """One channel. Compared by identity: a new join of the same topic is a new channel.
+
+    Attributes:
+        topic: The full topic, `realtime:room:1`.
+        request: The join it came from, for its refs; without the payload.
+        bindings: What of the database's changes it wants; empty where `binding_error` is set.
+        echo: The entries as the join's reply repeats them, JSON objects; given up with the reply.
+        binding_error: What is wrong with the entries' structure; else None.
+        wants_wait: An error in the bindings refuses the join, and the reply waits until they are in force.
+        wait_ms: For how long at most it waits.
+        legacy_topic: The topic without prefix where the topic itself is the binding (the oldest protocol); else None.
+        is_acked: Each broadcast is replied to.
+        wants_presence: Presence messages are wanted.
+        state: Moved by `step` alone.
+        held: Messages on this topic that came before its join was decided, in order.
+    """
+
+    topic: str
+    request: Message
+    bindings: tuple[Binding, ...] = ()
+    echo: tuple[bytes, ...] = ()
+    binding_error: str | None = None
+    wants_wait: bool = False
+    wait_ms: int = 0
+    legacy_topic: str | None = None
+    is_acked: bool = False
+    wants_presence: bool = False
+    state: State = State.JOINING
+    held: list[Message] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The topic without `realtime:`, as `system` messages show it."""
+        return self.topic.removeprefix(TOPIC_PREFIX)
+
+    @property
+    def join_ref(self) -> Ref:
+        """The join_ref that the client gave this join."""
+        return self.request.join_ref
+
+    def step(self, step: Step) -> None:
+        """Move on.
+
+        Raises:
+            KeyError: The table has no such step from here.
+        """
+        self.state = TRANSITIONS[self.state, step]

@@ -1,0 +1,24 @@
+"""What one connection may ask for at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of one session.
+
+    Attributes:
+        max_channels: Topics joined at the same time; 0 for no limit.
+        max_bindings: Entries of `postgres_changes` in one join.
+        max_join_bytes: The length of one `phx_join` frame: a channel remembers most of what is in it.
+        max_held: Messages that wait for the decision on a join, over all topics.
+        max_held_bytes: The length of their frames together.
+    """
+
+    max_channels: int = 1000
+    max_bindings: int = 1000
+    max_join_bytes: int = 262_144
+    max_held: int = 256
+    max_held_bytes: int = 1_000_000

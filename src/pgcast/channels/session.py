@@ -1,0 +1,266 @@
+"""The conversation with one client: its messages in, effects out.
+
+A session knows no socket, no database and no clock. Its owner hands it what arrives, performs the effects it returns,
+in order, and tells it what was decided. Only the topic of an undecided join waits for that decision: what the client
+sends there meanwhile is held, within limits, and handled afterwards; heartbeats and other topics go on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pgcast.channels import replies
+from pgcast.channels.admission import admit, misconfigured
+from pgcast.channels.channel import TOPIC_PREFIX, State, Step
+from pgcast.channels.effects import Close, Effect, Join, Leave, Send
+from pgcast.frames.websocket import text_frame
+from pgcast.model.errors import FrameError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pgcast.channels.channel import Channel
+    from pgcast.channels.limits import Limits
+    from pgcast.frames.codec import Serializer
+    from pgcast.frames.message import Message
+
+_PHOENIX: Final = "phoenix"
+
+# "Service restart" in the IANA registry of close codes: the one after which all clients come back.
+_COME_BACK: Final = 1012
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the owner decided on a join.
+
+    Attributes:
+        refusal: Why the join is refused, `Code: text`; None if it is accepted.
+        error: Why the bindings cannot be served; the channel is joined all the same, unless it asked to wait for them.
+        is_live: The bindings are in force. If not, `Session.subscribed` tells the client later.
+    """
+
+    refusal: str | None = None
+    error: str | None = None
+    is_live: bool = True
+
+
+class Session:
+    """One client. Not to be called while one of its own calls runs; never raises on what a client sends.
+
+    Args:
+        serializer: What the connection speaks.
+        limits: What the client may ask for at once.
+
+    Attributes:
+        malformed: How many messages could not be read; they are dropped.
+        malformed_reason: What was wrong with the last of them, without anything of its content.
+        ignored: How many messages had an event that means nothing here; they are dropped, too.
+    """
+
+    __slots__ = (
+        "_channels",
+        "_held",
+        "_held_bytes",
+        "_is_closed",
+        "_limits",
+        "_serializer",
+        "ignored",
+        "malformed",
+        "malformed_reason",
+    )
+
+    def __init__(self, serializer: Serializer, limits: Limits) -> None:
+        self._serializer = serializer
+        self._limits = limits
+        self._channels: dict[str, Channel] = {}
+        self._held = 0
+        self._held_bytes = 0
+        self._is_closed = False
+        self.malformed = 0
+        self.malformed_reason = ""
+        self.ignored = 0
+
+    @property
+    def channels(self) -> Collection[Channel]:
+        """The current channels, joining or joined."""
+        return self._channels.values()
+
+    # What the client says
+
+    def receive_text(self, text: str | bytes) -> list[Effect]:
+        """Take a text message. One that cannot be read is counted and dropped; the connection stays."""
+        if self._is_closed:
+            return []
+        try:
+            message = self._serializer.decode_text(text)
+        except FrameError as error:
+            return self._malformed(error)
+        return self._handle(message)
+
+    def receive_binary(self, data: bytes) -> list[Effect]:
+        """Take a binary message, as `receive_text` does a text."""
+        if self._is_closed:
+            return []
+        try:
+            message = self._serializer.decode_binary(data)
+        except FrameError as error:
+            return self._malformed(error)
+        return self._handle(message)
+
+    # What the owner says
+
+    def join_decided(self, channel: Channel, outcome: Outcome) -> list[Effect]:
+        """Answer a join, and then handle what was held for it. Nothing if the channel does not wait for it any more."""
+        if not self._is_current(channel, State.JOINING):
+            return []
+        error = channel.binding_error or outcome.error
+        refusal = outcome.refusal
+        if refusal is None and error is not None and channel.wants_wait:
+            refusal = misconfigured(error)
+        if refusal is None:
+            effects = self._welcome(channel, error, is_live=outcome.is_live)
+        else:
+            effects = [self._end(channel), self._send(replies.error_reply(channel.request, refusal))]
+        return effects + self._release(channel)
+
+    def subscribed(self, channel: Channel) -> list[Effect]:
+        """Tell a joined channel that its bindings are in force, where the outcome of its join could not say so yet."""
+        if not channel.bindings or not self._is_current(channel, State.JOINED):
+            return []
+        return [self._send(replies.system(channel, "postgres_changes", "ok", "Subscribed to PostgreSQL"))]
+
+    def system_error(self, channel: Channel, text: str) -> list[Effect]:
+        """Tell a joined channel that its bindings are not served at present; it stays joined."""
+        if not self._is_current(channel, State.JOINED):
+            return []
+        return [self._send(replies.system(channel, "postgres_changes", "error", text))]
+
+    def gap(self, channel: Channel, oldest: str | None) -> list[Effect]:
+        """Tell a joined channel that changes are missing.
+
+        Args:
+            channel: Whose changes are missing.
+            oldest: The oldest position that can still be had; None if there is none.
+        """
+        if not self._is_current(channel, State.JOINED):
+            return []
+        return [self._send(replies.gap_detected(channel, oldest))]
+
+    def broken(self, channel: Channel) -> list[Effect]:
+        """End a channel for a fault of ours, and have the client join again; an undecided join is refused."""
+        if self._is_current(channel, State.JOINING):
+            return self.join_decided(channel, Outcome(refusal="UnknownErrorOnChannel: the channel broke, join again"))
+        if not self._is_current(channel, State.JOINED):
+            return []
+        return [self._end(channel), self._send(replies.errored(channel))]
+
+    def disconnect(self) -> list[Effect]:
+        """Send the client away such that it comes back: the node restarts or drains."""
+        told = [
+            self._send(replies.system(channel, "system", "ok", "Server requested disconnect"))
+            for channel in self._channels.values()
+            if channel.state is State.JOINED
+        ]
+        return [*told, *self.close(), Close(_COME_BACK, "Server requested disconnect")]
+
+    def close(self) -> list[Effect]:
+        """End all channels: the connection is gone. What still arrives is ignored; twice is safe."""
+        self._is_closed = True
+        return [self._end(channel) for channel in list(self._channels.values())]
+
+    # Inside
+
+    def _malformed(self, error: FrameError) -> list[Effect]:
+        self.malformed += 1
+        self.malformed_reason = error.message
+        return []
+
+    def _handle(self, message: Message) -> list[Effect]:
+        if message.topic == _PHOENIX and message.event == "heartbeat":
+            return [self._send(replies.heartbeat_reply(message))]
+        channel = self._channels.get(message.topic)
+        if channel is not None and channel.state is State.JOINING:
+            return self._hold(channel, message)
+        if message.event == "phx_leave":
+            return self._leave(channel, message)
+        if message.event == "phx_join" and message.topic.startswith(TOPIC_PREFIX):
+            return self._join(channel, message)
+        return self._push(channel, message)
+
+    def _join(self, replaced: Channel | None, message: Message) -> list[Effect]:
+        """Start a join. The channel it replaces ends without `phx_close`: two clients would close the new one."""
+        effects: list[Effect] = [] if replaced is None else [self._end(replaced)]
+        admitted = admit(message, self._limits, len(self._channels))
+        if isinstance(admitted, str):
+            return [*effects, self._send(replies.error_reply(message, admitted))]
+        self._channels[message.topic] = admitted
+        return [*effects, Join(admitted)]
+
+    def _welcome(self, channel: Channel, error: str | None, *, is_live: bool) -> list[Effect]:
+        """Accept a join: first the reply, then what it causes."""
+        channel.step(Step.ACCEPT)
+        effects: list[Effect] = [self._send(replies.join_reply(channel))]
+        channel.echo = ()
+        if channel.legacy_topic is not None:
+            return effects  # its clients never asked for presence, and know no system messages
+        if channel.wants_presence:
+            # Nobody can be present yet, but clients wait for the state before they report any presence at all.
+            effects.append(self._send(replies.presence_state(channel)))
+        if error is not None:
+            return effects + self.system_error(channel, error)
+        return effects + self.subscribed(channel) if is_live else effects
+
+    def _leave(self, channel: Channel | None, message: Message) -> list[Effect]:
+        """Answer a leave, always with ok. One that belongs to an earlier join of the topic ends nothing."""
+        reply = self._send(replies.ok_reply(message))
+        if channel is None:
+            return [reply]
+        if None not in {message.join_ref, channel.join_ref} and message.join_ref != channel.join_ref:
+            return [reply]
+        return [self._end(channel), reply, self._send(replies.closed(channel))]
+
+    def _push(self, channel: Channel | None, message: Message) -> list[Effect]:
+        if channel is None:
+            return [self._send(replies.unmatched_reply(message))]
+        match message.event:
+            case "access_token":
+                return []  # never replied to; a channel has the rights of its connection, which no later token changes
+            case "presence":
+                return [self._send(replies.error_reply(message, "presence is not available"))]
+            case "broadcast" if channel.is_acked:
+                return [self._send(replies.error_reply(message, "broadcast is not available"))]
+        self.ignored += 1
+        return []
+
+    def _hold(self, channel: Channel, message: Message) -> list[Effect]:
+        """Keep a message until the join of its topic is decided, or say that there are too many of them."""
+        limits = self._limits
+        if self._held >= limits.max_held or self._held_bytes + message.size > limits.max_held_bytes:
+            if message.event == "access_token":
+                self.ignored += 1
+                return []
+            return [self._send(replies.error_reply(message, "TooManyMessages: The join is not decided yet"))]
+        self._held += 1
+        self._held_bytes += message.size
+        channel.held.append(message)
+        return []
+
+    def _release(self, channel: Channel) -> list[Effect]:
+        """Handle what was held. A join among it holds what comes after it anew."""
+        held, channel.held = channel.held, []
+        self._held -= len(held)
+        self._held_bytes -= sum(message.size for message in held)
+        return [effect for message in held for effect in self._handle(message)]
+
+    def _end(self, channel: Channel) -> Leave:
+        channel.step(Step.END)
+        del self._channels[channel.topic]
+        return Leave(channel)
+
+    def _is_current(self, channel: Channel, state: State) -> bool:
+        return channel.state is state and self._channels.get(channel.topic) is channel
+
+    def _send(self, message: Message) -> Send:
+        return Send(text_frame(self._serializer.encode(message)))
