@@ -162,7 +162,10 @@ class Outlet(Protocol):
 class FrameText(Protocol):
     """What the hub must know of a serializer: the text around a change, by which a frame is built once for a group."""
 
-    version: str
+    @property
+    def version(self) -> str:
+        """`1.0.0` or `2.0.0`."""
+        ...
 
     def change_parts(self, topic: str, ids: tuple[int, ...]) -> tuple[bytes, bytes]:
         """Return what stands before and after the `data` of a `postgres_changes` message."""

@@ -1,0 +1,223 @@
+"""One connected client: its session's effects performed, its joins decided, its memberships kept.
+
+The socket hands in what arrives and offers an outlet; the session says what to do; here it is done. A join that needs
+the database is decided in a task of its own, with a deadline, so that it delays nothing but its own topic.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pgcast.channels.channel import State
+from pgcast.channels.effects import Close, Join, Leave, Send
+from pgcast.channels.session import Outcome
+from pgcast.engine.groups import Signature
+from pgcast.engine.joins import entries_of, legacy_entries_of, parse_since, start_of
+from pgcast.model.errors import BindingError, DatabaseError
+from pgcast.model.position import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pgcast.channels.channel import Channel
+    from pgcast.channels.effects import Effect
+    from pgcast.channels.session import Session
+    from pgcast.engine.groups import Member
+    from pgcast.engine.hub import Hub
+    from pgcast.engine.pipeline import Pipeline
+    from pgcast.engine.ports import Catalog, FrameText, Outlet
+    from pgcast.engine.snapshots import Snapshots
+    from pgcast.matching.index import Entry
+    from pgcast.model.lsn import Lsn
+    from pgcast.model.snapshot import Snapshot
+
+log = structlog.get_logger()
+
+JOIN_S = 4.0
+"""Clients give up on a join after 10 s; a reply without the database's word is better than none."""
+
+_RETRY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every client of a node shares."""
+
+    hub: Hub
+    catalog: Catalog
+    snapshots: Snapshots
+    pipeline: Pipeline
+
+
+class Client:
+    """One connection's conversation.
+
+    Args:
+        session: Its protocol state.
+        serializer: What it speaks.
+        outlet: Where its frames go.
+        around: What it shares with the others.
+    """
+
+    def __init__(self, session: Session, serializer: FrameText, outlet: Outlet, around: Surroundings) -> None:
+        self.session = session
+        self._serializer = serializer
+        self._outlet = outlet
+        self._around = around
+        self._members: dict[Channel, Member] = {}
+        self._deciding: dict[Channel, asyncio.Task[None]] = {}
+
+    def receive_text(self, text: str | bytes) -> None:
+        """Take a text message."""
+        malformed = self.session.malformed
+        self._perform(self.session.receive_text(text))
+        if self.session.malformed != malformed:
+            log.info("message dropped", reason=self.session.malformed_reason)
+
+    def receive_binary(self, data: bytes) -> None:
+        """Take a binary message."""
+        malformed = self.session.malformed
+        self._perform(self.session.receive_binary(data))
+        if self.session.malformed != malformed:
+            log.info("message dropped", reason=self.session.malformed_reason)
+
+    def resumed(self) -> None:
+        """The outlet takes bytes again."""
+        self._around.hub.resumed(self._outlet)
+
+    def gone(self) -> None:
+        """The connection has ended: leave everything. Twice is safe."""
+        self._perform(self.session.close())
+        self._around.hub.gone(self._outlet)
+
+    def disconnect(self) -> None:
+        """Send the client away such that it comes back."""
+        self._perform(self.session.disconnect())
+
+    def tell_gap(self) -> None:
+        """Tell every channel that gets changes that some were lost."""
+        for channel in list(self._members):
+            self._perform(self.session.gap(channel, self._oldest()))
+
+    def _perform(self, effects: Iterable[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Send):
+                self._outlet.write(effect.frame)
+            elif isinstance(effect, Join):
+                self._join(effect.channel)
+            elif isinstance(effect, Leave):
+                self._leave(effect.channel)
+            elif isinstance(effect, Close):
+                self._outlet.close(effect.code, effect.reason)
+
+    def _join(self, channel: Channel) -> None:
+        if channel.legacy_topic is None and not channel.bindings:
+            self._perform(self.session.join_decided(channel, Outcome()))
+            return
+        task = asyncio.get_running_loop().create_task(self._decide(channel), name="join")
+        self._deciding[channel] = task
+        task.add_done_callback(lambda done: self._decided(channel, done))
+
+    def _decided(self, channel: Channel, task: asyncio.Task[None]) -> None:
+        if self._deciding.get(channel) is task:
+            del self._deciding[channel]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a join failed", exc_info=error)
+            self._perform(self.session.broken(channel))
+
+    def _leave(self, channel: Channel) -> None:
+        task = self._deciding.pop(channel, None)
+        if task is not None:
+            task.cancel()
+        member = self._members.pop(channel, None)
+        if member is not None:
+            self._around.hub.leave(member)
+
+    async def _decide(self, channel: Channel) -> None:
+        """Check a join, take its snapshot, answer it, and begin to serve it."""
+        joined_at = self._around.hub.window.end
+        wait_s = channel.wait_ms / 1000 if channel.wants_wait else JOIN_S
+        try:
+            async with asyncio.timeout(wait_s):
+                entries, snapshot = await self._ask(channel)
+        except BindingError as error:
+            self._perform(self.session.join_decided(channel, Outcome(error=error.message)))
+            return
+        except (DatabaseError, TimeoutError) as error:
+            await self._decide_later(channel, joined_at, error)
+            return
+        self._perform(self.session.join_decided(channel, Outcome()))
+        self._begin(channel, entries, snapshot, joined_at)
+
+    async def _decide_later(self, channel: Channel, joined_at: int, error: Exception) -> None:
+        """Answer a join whose bindings the database could not confirm in time, and go on asking."""
+        log.warning("a join waits for the database", error=str(error) or "no answer in time")
+        if channel.wants_wait:
+            refusal = (
+                f"PostgresChangesSubscribeTimeout: Timed out after {channel.wait_ms}ms waiting for the "
+                "postgres_changes subscription"
+            )
+            self._perform(self.session.join_decided(channel, Outcome(refusal=refusal)))
+            return
+        self._perform(self.session.join_decided(channel, Outcome(is_live=False)))
+        while channel.state is State.JOINED:
+            await asyncio.sleep(_RETRY_S)
+            try:
+                async with asyncio.timeout(JOIN_S):
+                    entries, _ = await self._ask(channel)
+            except BindingError as binding_error:
+                self._perform(self.session.system_error(channel, binding_error.message))
+                return
+            except (DatabaseError, TimeoutError):
+                continue
+            # No snapshot was taken when it joined: it gets everything since then, more rather than less.
+            self._begin(channel, entries, None, joined_at)
+            self._perform(self.session.subscribed(channel))
+            return
+
+    async def _ask(self, channel: Channel) -> tuple[tuple[Entry, ...], Snapshot]:
+        """Ask the database for all that a join needs.
+
+        Raises:
+            BindingError: The join cannot be served.
+            DatabaseError: The database could not be asked.
+        """
+        around = self._around
+        if channel.legacy_topic is not None:
+            entries = await legacy_entries_of(channel.legacy_topic, around.catalog)
+        else:
+            for binding in channel.bindings:
+                if binding.since is not None:
+                    parse_since(binding.since)
+            entries = await entries_of(channel.bindings, around.catalog)
+            if any(binding.since is not None for binding in channel.bindings):
+                await around.pipeline.opened.wait()
+        return entries, await around.snapshots.take()
+
+    def _begin(self, channel: Channel, entries: tuple[Entry, ...], snapshot: Snapshot | None, joined_at: int) -> None:
+        if channel.state is not State.JOINED or not entries:
+            return
+        around = self._around
+        start = start_of(_asked(channel, entries), snapshot, around.hub.window, around.pipeline.epoch, joined_at)
+        signature = Signature(
+            self._serializer.version, channel.topic, entries, is_legacy=channel.legacy_topic is not None
+        )
+        self._members[channel] = around.hub.join(self._outlet, signature, self._serializer, start.reading)
+        if start.has_gap:
+            self._perform(self.session.gap(channel, self._oldest()))
+        around.pipeline.ask_for_progress()
+
+    def _oldest(self) -> str:
+        commit_lsn, index = self._around.hub.window.oldest()
+        lsn: Lsn = commit_lsn  # type: ignore[assignment]
+        return str(Position(self._around.pipeline.epoch, lsn, index))
+
+
+def _asked(channel: Channel, entries: Sequence[Entry]) -> list[tuple[int, str | None]]:
+    if channel.legacy_topic is not None:
+        return [(entry.id, None) for entry in entries]
+    return [(binding.id, binding.since) for binding in channel.bindings]

@@ -1,0 +1,130 @@
+"""One running server: the pipeline supervised, the clients counted; started, drained and stopped.
+
+Shutdown is: stop accepting, send the clients away such that they come back, end the stream, confirm what was delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pgcast.channels.session import Session
+from pgcast.engine.clients import Client, Surroundings
+from pgcast.engine.hub import Hub
+from pgcast.engine.pipeline import Pipeline
+from pgcast.engine.snapshots import Snapshots
+from pgcast.model.errors import SlotBusy
+
+if TYPE_CHECKING:
+    from pgcast.changes.payload import Payloads
+    from pgcast.channels.limits import Limits
+    from pgcast.engine.backoff import Backoff
+    from pgcast.engine.hub import HubLimits
+    from pgcast.engine.ports import Catalog, ChangeSource, Outlet
+    from pgcast.frames.codec import Serializer
+
+log = structlog.get_logger()
+
+_BUSY_S = 10.0
+_BUSY_RETRY_S = 0.25
+
+
+class Node:
+    """Everything between the replication stream and the sockets. Made on the event loop it runs on.
+
+    Args:
+        source: The replication stream.
+        catalog: Asked about tables, types and snapshots.
+        payloads: What turns a change into the JSON of its message.
+        hub_limits: The bounds of rings, window and ticks.
+        client_limits: What one client may ask for.
+        max_clients: How many may be connected.
+        backoff: How long to wait before the stream is opened again.
+    """
+
+    def __init__(
+        self,
+        source: ChangeSource,
+        catalog: Catalog,
+        payloads: Payloads,
+        hub_limits: HubLimits,
+        client_limits: Limits,
+        *,
+        max_clients: int,
+        backoff: Backoff,
+    ) -> None:
+        self.hub = Hub(payloads, hub_limits)
+        self.pipeline = Pipeline(source, catalog, self.hub, backoff, self._tell_gap)
+        self.clients: dict[Client, None] = {}
+        self.is_draining = False
+        self._catalog = catalog
+        self._snapshots = Snapshots(catalog)
+        self._around = Surroundings(self.hub, catalog, self._snapshots, self.pipeline)
+        self._client_limits = client_limits
+        self._max_clients = max_clients
+        self._following: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open the stream and follow it from now on. A slot that a dying predecessor holds is waited for, briefly.
+
+        Raises:
+            DatabaseError: The stream could not be opened; the subclass says why.
+        """
+        loop = asyncio.get_running_loop()
+        give_up_s = loop.time() + _BUSY_S
+        while True:
+            try:
+                await self.pipeline.open()
+                break
+            except SlotBusy:
+                if loop.time() > give_up_s:
+                    raise
+                await asyncio.sleep(_BUSY_RETRY_S)
+        self._following = asyncio.create_task(self.pipeline.run(), name="pipeline")
+        self._following.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.pipeline.health.is_streaming = False
+            self.pipeline.health.trouble = "the pipeline failed; see the log"
+            log.error("the pipeline failed", exc_info=error)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further client may connect."""
+        return len(self.clients) >= self._max_clients
+
+    def connect(self, serializer: Serializer, outlet: Outlet) -> Client:
+        """Begin the conversation with a client whose handshake is done."""
+        client = Client(Session(serializer, self._client_limits), serializer, outlet, self._around)
+        self.clients[client] = None
+        return client
+
+    def disconnect(self, client: Client) -> None:
+        """End the conversation with a client whose connection is gone. Twice is safe."""
+        if client in self.clients:
+            del self.clients[client]
+            client.gone()
+
+    def drain(self) -> None:
+        """Send every client away such that it comes back, and take no new one."""
+        self.is_draining = True
+        for client in list(self.clients):
+            client.disconnect()
+
+    async def stop(self) -> None:
+        """End everything; twice is safe."""
+        self.drain()
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+            self._following = None
+        await self.pipeline.close()
+        await self._snapshots.close()
+        await self._catalog.close()
+
+    def _tell_gap(self) -> None:
+        for client in list(self.clients):
+            client.tell_gap()
