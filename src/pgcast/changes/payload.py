@@ -1,0 +1,160 @@
+"""One payload per change: what clients read of it, in today's shape and in the oldest protocol's.
+
+Everything but the rows, the time and the position is the same for all changes of a table, and is written once.
+
+Source: the realtime protocol's `postgres_changes` message (`data`), and the flat payload of its oldest version.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from pgcast.changes.values import renderer, text_renderer
+from pgcast.model.change import ABSENT, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pgcast.changes.values import Renderer
+    from pgcast.model.change import Absent, Change
+    from pgcast.model.relation import Table
+
+_MAX_TABLES: Final = 10_000  # whose constant parts are kept
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def commit_timestamp(committed_us: int) -> bytes:
+    """Print a commit time as clients read it: `2026-01-02T03:04:05.678Z`, milliseconds, the rest cut off.
+
+    Args:
+        committed_us: Microseconds since 1970-01-01 UTC, within the years 1 to 9999.
+    """
+    seconds, microseconds = divmod(committed_us, 1_000_000)
+    return b"%b.%03dZ" % (_print_second(seconds), microseconds // 1000)
+
+
+@lru_cache(maxsize=16)
+def _print_second(seconds: int) -> bytes:
+    return (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat().encode()
+
+
+class Payloads:
+    """Renders changes, and keeps the constant parts of each table that it met.
+
+    A change must have its `transaction` and `index`.
+    """
+
+    __slots__ = ("_max_tables", "_parts")
+
+    def __init__(self, max_tables: int = _MAX_TABLES) -> None:
+        self._max_tables = max_tables
+        self._parts: dict[Table, _Parts] = {}
+
+    def current(self, change: Change) -> bytes:
+        """Return the `data` object of a `postgres_changes` message.
+
+        Keys: schema, table, type, commit_timestamp, columns, record (not for DELETE), old_record (not for INSERT),
+        errors (null), position. TRUNCATE, which this protocol does not deliver, has neither record.
+        """
+        # fast path: per change and view
+        head, columns = self._parts_of(change.table).current[change.kind]
+        return _join(change, head, columns, change.record, change.old_record)
+
+    def legacy(self, change: Change, *, as_text: bool) -> bytes:
+        """Return the payload of the oldest protocol.
+
+        Keys as in `current`, except that columns have flags and type modifier, that the old_record of a DELETE has
+        all columns, those not known as null, and that TRUNCATE has neither columns nor records.
+
+        Args:
+            change: The change.
+            as_text: Values are strings of Postgres' text, as the original server had them, instead of typed JSON.
+        """
+        parts = self._parts_of(change.table)
+        head, columns = parts.legacy[change.kind]
+        record, old_record = change.record, change.old_record
+        if as_text:
+            if change.values is not None:
+                record = _object(parts.text_columns, change.values)
+            if change.old_values is not None:
+                old_record = _object(parts.text_columns, change.old_values, is_whole=change.kind is Kind.DELETE)
+        elif change.kind is Kind.DELETE and change.old_values is not None:
+            old_record = _object(parts.typed_columns, change.old_values, is_whole=True)
+        return _join(change, head, columns, record, old_record)
+
+    def _parts_of(self, table: Table) -> _Parts:
+        parts = self._parts.get(table)
+        if parts is None:
+            if len(self._parts) >= self._max_tables:
+                del self._parts[next(iter(self._parts))]
+            parts = self._parts[table] = _Parts(table)
+        return parts
+
+
+class _Parts:
+    """What all payloads of a table have in common.
+
+    Attributes:
+        current: For each kind, the payload up to the commit time, and from there to the records.
+        legacy: The same in the oldest protocol.
+        typed_columns: Of each column the name as a JSON key, and what renders its values.
+        text_columns: The same, all values as strings.
+    """
+
+    __slots__ = ("current", "legacy", "text_columns", "typed_columns")
+
+    def __init__(self, table: Table) -> None:
+        columns = table.relation.columns
+        names = [column.name for column in columns]
+        keys = table.primary_key or [number for number, column in enumerate(columns) if column.is_key]
+        described = [{"name": name, "type": shape.name} for name, shape in zip(names, table.types, strict=True)]
+        flagged = [
+            {
+                "flags": ["key"] if number in keys else [],
+                **described[number],
+                "type_modifier": column.type_modifier & 0xFFFFFFFF,
+            }
+            for number, column in enumerate(columns)
+        ]
+        self.current = {kind: _constant(table, kind, described) for kind in Kind}
+        self.legacy = {kind: _constant(table, kind, None if kind is Kind.TRUNCATE else flagged) for kind in Kind}
+        self.typed_columns = _keyed(names, map(renderer, table.types))
+        self.text_columns = _keyed(names, map(text_renderer, table.types))
+
+
+def _keyed(names: Iterable[str], renderers: Iterable[Renderer]) -> list[tuple[bytes, Renderer]]:
+    return [(orjson.dumps(name) + b":", render) for name, render in zip(names, renderers, strict=True)]
+
+
+def _constant(table: Table, kind: Kind, columns: list[dict[str, Any]] | None) -> tuple[bytes, bytes]:
+    """Return what stands before and behind the commit time."""
+    head = orjson.dumps({"schema": table.schema, "table": table.name, "type": kind.value, "commit_timestamp": ""})
+    return head[:-2], b'"' if columns is None else b'","columns":' + orjson.dumps(columns)
+
+
+def _join(change: Change, head: bytes, columns: bytes, record: bytes | None, old_record: bytes | None) -> bytes:
+    pieces = [head, change.transaction.timestamp, columns]
+    if record is not None:
+        pieces += (b',"record":', record)
+    if old_record is not None:
+        pieces += (b',"old_record":', old_record)
+    pieces += (b',"errors":null,"position":"', change.transaction.position_prefix, b'%08x"}' % change.index)
+    return b"".join(pieces)
+
+
+def _object(
+    columns: Sequence[tuple[bytes, Renderer]], values: Sequence[bytes | Absent | None], *, is_whole: bool = False
+) -> bytes:
+    """Return the object of a row's values; those that are ABSENT are null if it shall be whole, else left out."""
+    return b"{%b}" % b",".join(
+        [
+            name + (render(value) if isinstance(value, bytes) else b"null")
+            for (name, render), value in zip(columns, values, strict=True)
+            if is_whole or value is not ABSENT
+        ]
+    )
