@@ -1,3 +1,3 @@
 """Fixtures live in plugin files by subject."""
 
-pytest_plugins = ["fix_postgres"]
+pytest_plugins = ["fix_node", "fix_postgres"]

@@ -1,1 +1,235 @@
-"""Floor 6: settings to a running node."""
+"""Settings to a running server: the one place that chooses the adapters."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from typing import TYPE_CHECKING
+
+import structlog
+import uvicorn
+
+from pgcast.auth.keys import shared_secret
+from pgcast.changes.payload import Payloads
+from pgcast.channels.limits import Limits
+from pgcast.engine.backoff import Backoff
+from pgcast.engine.hub import HubLimits
+from pgcast.engine.node import Node
+from pgcast.model.errors import SettingsError
+from pgcast.postgres.catalog import PostgresCatalog
+from pgcast.postgres.connection import Target, parse_target
+from pgcast.postgres.replication import ReplicationSource
+from pgcast.settings import LegacyValues, Settings
+from pgcast.sockets.handshake import Refusal, TokenDoorkeeper
+from pgcast.sockets.options import SocketOptions
+from pgcast.sockets.protocol import Connection, close_idle
+from pgcast.web.routes import make_web
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from starlette.routing import BaseRoute
+
+    from pgcast.engine.clients import Client
+    from pgcast.engine.ports import Outlet
+    from pgcast.frames.codec import Serializer
+
+log = structlog.get_logger()
+
+_MB = 1 << 20
+_GRACE_S = 10
+_BACKLOG = 4096
+
+
+def target_of(settings: Settings) -> Target:
+    """Return the database to connect to.
+
+    Raises:
+        SettingsError: DATABASE_URL cannot be read.
+    """
+    if settings.database_url is not None:
+        return parse_target(settings.database_url.get_secret_value())
+    return Target(
+        host=settings.db_host,
+        port=str(settings.db_port),
+        dbname=settings.db_name,
+        user=settings.db_user,
+        password=settings.db_password.get_secret_value(),
+        sslmode=settings.db_ssl,
+    )
+
+
+def make_node(settings: Settings) -> Node:
+    """Make the node that the settings describe; on the loop it will run on. Connects to nothing yet.
+
+    Raises:
+        SettingsError: DATABASE_URL cannot be read.
+    """
+    target = target_of(settings)
+    source = ReplicationSource(
+        target,
+        slot=settings.slot_name,
+        publications=settings.publications,
+        temporary_slot=settings.temporary_slot,
+    )
+    hub_limits = HubLimits(
+        ring_bytes=settings.ring_mb * _MB,
+        rings_bytes=settings.rings_mb * _MB,
+        window_bytes=settings.window_mb * _MB,
+        window_s=settings.window_s,
+        flush_gap_s=settings.flush_ms / 1000,
+        hold_s=settings.hold_s,
+        legacy_as_text=settings.legacy_values is LegacyValues.TEXT,
+    )
+    return Node(
+        source,
+        PostgresCatalog(target, publications=settings.publications),
+        Payloads(),
+        hub_limits,
+        Limits(max_channels=settings.max_channels),
+        max_clients=settings.max_connections,
+        backoff=Backoff(settings.db_reconnect_backoff_min / 1000, settings.db_reconnect_backoff_max / 1000),
+    )
+
+
+class Server:
+    """A node and the port it is reached on.
+
+    Args:
+        settings: All of them.
+        routes: Served over HTTP beside our own.
+    """
+
+    def __init__(self, settings: Settings, routes: Sequence[BaseRoute] = ()) -> None:
+        self._settings = settings
+        self._routes = routes
+        self._uvicorn: uvicorn.Server | None = None
+
+    async def run(self, when_started: Callable[[int], None] | None = None) -> None:
+        """Serve until a signal or `stop` says otherwise; then send the clients away and confirm what was delivered.
+
+        Args:
+            when_started: Called with the port once clients may come.
+
+        Raises:
+            SettingsError: The address cannot be listened on.
+            DatabaseError: The replication stream cannot be opened; the subclass says why.
+        """
+        listening = _listen(self._settings.listen_address, self._settings.port)
+        with contextlib.closing(listening), _quiet_signals():
+            node = make_node(self._settings)
+            try:
+                await node.start()
+                await self._serve(node, listening, when_started)
+            finally:
+                await node.stop()
+
+    def stop(self) -> None:
+        """Ask `run` to end; twice is safe."""
+        if self._uvicorn is not None:
+            self._uvicorn.should_exit = True
+
+    async def _serve(self, node: Node, listening: socket.socket, when_started: Callable[[int], None] | None) -> None:
+        settings = self._settings
+        options = SocketOptions(max_frame_bytes=settings.max_frame_bytes, idle_s=settings.idle_s)
+        keys = shared_secret(settings.jwt_secret.get_secret_value()) if settings.jwt_secret is not None else None
+        doorkeeper = TokenDoorkeeper(keys if settings.authenticates else None, settings.jwt_claim_validators)
+        switchboard = _Switchboard(node)
+        config = uvicorn.Config(
+            make_web(node.pipeline.health, self._routes),
+            http="httptools",
+            # uvicorn only ever calls it, with these three keywords.
+            ws=lambda config, server_state, app_state: Connection(  # type: ignore[arg-type]  # noqa: ARG005
+                switchboard, doorkeeper, options, server_state.connections
+            ),
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+        server = _NotifyingServer(config)
+        self._uvicorn = server
+        port = listening.getsockname()[1]
+        if when_started is not None:
+            server.when_started = lambda: when_started(port)
+        log.info(
+            "listening",
+            address=settings.listen_address,
+            port=port,
+            authenticates=settings.authenticates,
+            slot=settings.slot_name,
+            publications=list(settings.publications),
+        )
+        if not settings.authenticates:
+            reach = "loopback only" if settings.listen_address == "127.0.0.1" else "any address that is listened on"
+            log.warning("no client needs a token", reachable_from=reach)
+        idle = asyncio.create_task(close_idle(server.server_state.connections, settings.idle_s))  # type: ignore[arg-type]
+        try:
+            await server.serve(sockets=[listening])
+        finally:
+            idle.cancel()
+
+
+class _NotifyingServer(uvicorn.Server):
+    """A server that tells when clients may come."""
+
+    when_started: Callable[[], None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.when_started is not None:
+            self.when_started()
+
+
+class _Switchboard:
+    """The node, as connections know it."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def admit(self) -> Refusal | None:
+        if self._node.is_draining:
+            return Refusal(503, "Realtime is restarting, please standby")
+        if self._node.is_full:
+            return Refusal(429, "Too many connected users")
+        return None
+
+    def connect(self, serializer: Serializer, outlet: Outlet) -> Client:
+        return self._node.connect(serializer, outlet)
+
+
+def _listen(address: str, port: int) -> socket.socket:
+    """Bind a port before anything else is started.
+
+    Raises:
+        SettingsError: The port is taken, or the address is none of this machine.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address, port))
+        sock.listen(_BACKLOG)
+    except (OSError, UnicodeError) as error:
+        sock.close()
+        reason = error.strerror if isinstance(error, OSError) else "not an address"
+        raise SettingsError(
+            f"cannot listen on {address} port {port}: {reason}", hint="set PORT to a free port, or PGCAST_BIND"
+        ) from None
+    sock.setblocking(False)
+    return sock
+
+
+@contextlib.contextmanager
+def _quiet_signals() -> Iterator[None]:
+    """Let uvicorn's second raising of a signal, after it has stopped in good order, end in nothing."""
+    with contextlib.ExitStack() as stack:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ValueError):  # not in the main thread: uvicorn leaves signals alone there, too
+                before = signal.signal(number, lambda *_: None)
+                stack.callback(signal.signal, number, before)
+        yield

@@ -1,1 +1,202 @@
-"""Floor 5: every setting once."""
+"""Every setting once: its variable, type, default and meaning.
+
+Settings come from the environment. The original server's variables keep their names and meaning; what is ours begins
+with PGCAST_. Whatever is wrong with one is said in one line that names the variable and what would be right.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from pgcast.model.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NAME = re.compile(r"[a-z0-9_]{1,63}", re.ASCII)
+_SECRETS = frozenset({"DATABASE_URL", "DB_PASSWORD", "JWT_SECRET"})
+
+
+class LegacyValues(Enum):
+    """How the oldest protocol's values go out."""
+
+    TYPED = "typed"
+    TEXT = "text"
+
+
+class LogLevel(Enum):
+    """What is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Settings(BaseSettings):
+    """All settings; a field's alias is its variable."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, case_sensitive=True, env_ignore_empty=True)
+
+    database_url: SecretStr | None = Field(
+        None, alias="DATABASE_URL", description="the database as a URL; wins over DB_HOST and its neighbours"
+    )
+    db_host: str = Field(
+        "localhost", alias="DB_HOST", description="the database's host, or the folder of its unix socket"
+    )
+    db_port: int = Field(5432, alias="DB_PORT", ge=1, le=65535, description="the database's port")
+    db_name: str = Field("postgres", alias="DB_NAME", description="the database's name")
+    db_user: str = Field("postgres", alias="DB_USER", description="the role: needs LOGIN and REPLICATION")
+    db_password: SecretStr = Field(SecretStr("postgres"), alias="DB_PASSWORD", description="the role's password")
+    db_ssl: str = Field(
+        "true",
+        alias="DB_SSL",
+        description="TLS to the database: true (if offered), false, require, verify-ca, verify-full",
+    )
+    slot_name: str = Field("pgcast", alias="SLOT_NAME", description="the durable replication slot")
+    temporary_slot: bool = Field(
+        default=False,
+        alias="TEMPORARY_SLOT",
+        description="make the slot temporary: changes while pgcast is down are lost",
+    )
+    publications: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("supabase_realtime",),
+        alias="PUBLICATIONS",
+        description="the publications to follow: a JSON array or a comma list",
+    )
+    db_reconnect_backoff_min: int = Field(
+        500, alias="DB_RECONNECT_BACKOFF_MIN", ge=1, description="first wait before reconnecting, milliseconds"
+    )
+    db_reconnect_backoff_max: int = Field(
+        15_000, alias="DB_RECONNECT_BACKOFF_MAX", ge=1, description="longest wait before reconnecting, milliseconds"
+    )
+    port: int = Field(4000, alias="PORT", ge=0, le=65535, description="the HTTP and WebSocket port; 0 takes a free one")
+    hostname: str = Field("localhost", alias="HOSTNAME", description="the host in the URLs that pgcast prints")
+    bind: str | None = Field(
+        None,
+        alias="PGCAST_BIND",
+        description="the address to listen on: 127.0.0.1 while nothing authenticates clients, else all",
+    )
+    jwt_secret: SecretStr | None = Field(
+        None, alias="JWT_SECRET", description="verifies clients' tokens: HS256, 384, 512"
+    )
+    secure_channels: bool = Field(
+        default=True, alias="SECURE_CHANNELS", description="false: accept clients without a token, on any address"
+    )
+    jwt_claim_validators: Annotated[dict[str, Any], NoDecode] = Field(
+        default_factory=dict, alias="JWT_CLAIM_VALIDATORS", description="a JSON object of claims that tokens must have"
+    )
+    max_connections: int = Field(16_384, alias="MAX_CONNECTIONS", ge=1, description="WebSocket connections")
+    max_channels: int = Field(
+        1000, alias="PGCAST_MAX_CHANNELS", ge=0, description="channels per connection; 0: no limit"
+    )
+    max_frame_bytes: int = Field(
+        5_000_000, alias="PGCAST_MAX_FRAME_BYTES", ge=1024, description="the largest message a client may send"
+    )
+    idle_s: float = Field(
+        60, alias="PGCAST_IDLE_S", ge=0, description="close clients that send nothing for so long; 0: never"
+    )
+    legacy_values: LegacyValues = Field(
+        LegacyValues.TYPED, alias="PGCAST_LEGACY_VALUES", description="values for the oldest clients: typed or text"
+    )
+    window_mb: int = Field(64, alias="PGCAST_WINDOW_MB", ge=1, description="recent changes kept for those who resume")
+    window_s: float = Field(120, alias="PGCAST_WINDOW_S", gt=0, description="how long they are kept")
+    ring_mb: int = Field(8, alias="PGCAST_RING_MB", ge=1, description="ready frames kept for one group's slow readers")
+    rings_mb: int = Field(256, alias="PGCAST_RINGS_MB", ge=1, description="ready frames kept for all groups together")
+    flush_ms: float = Field(5, alias="PGCAST_FLUSH_MS", ge=0, description="from one flush to the next, at the earliest")
+    hold_s: float = Field(
+        30,
+        alias="PGCAST_HOLD_S",
+        ge=0,
+        description="the longest pause of reading the WAL for one group of slow readers",
+    )
+    log: LogLevel = Field(LogLevel.INFO, alias="PGCAST_LOG", description="debug, info, warning or error")
+
+    @field_validator("db_ssl")
+    @classmethod
+    def _check_db_ssl(cls, text: str) -> str:
+        modes = {"true": "prefer", "false": "disable"}
+        mode = modes.get(text.lower(), text.lower())
+        if mode not in {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}:
+            raise ValueError("expected true, false, require, verify-ca or verify-full")
+        return mode
+
+    @field_validator("slot_name")
+    @classmethod
+    def _check_slot_name(cls, text: str) -> str:
+        if not _NAME.fullmatch(text.lower()):
+            raise ValueError("expected letters, digits and underscores, at most 63")
+        return text.lower()
+
+    @field_validator("publications", mode="before")
+    @classmethod
+    def _split_publications(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        names: Any = [name.strip() for name in value.split(",")]
+        if value.lstrip().startswith("["):
+            try:
+                names = orjson.loads(value)
+            except orjson.JSONDecodeError:
+                raise ValueError('expected a JSON array such as ["one","two"], or names with commas between') from None
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+            raise ValueError("expected at least one name, and no empty one")
+        return tuple(names)
+
+    @field_validator("jwt_claim_validators", mode="before")
+    @classmethod
+    def _parse_validators(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            claims = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            claims = None
+        if not isinstance(claims, dict):
+            raise ValueError('expected a JSON object such as {"iss":"me"}')  # noqa: TRY004 - pydantic reports ValueError
+        return claims
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether clients need a token."""
+        return self.secure_channels and self.jwt_secret is not None
+
+    @property
+    def listen_address(self) -> str:
+        """The address to listen on: loopback while nothing authenticates clients, unless something else was said."""
+        if self.bind is not None:
+            return self.bind
+        return "0.0.0.0" if self.authenticates or not self.secure_channels else "127.0.0.1"  # noqa: S104 - said so
+
+
+def read_settings(overrides: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment.
+
+    Args:
+        overrides: Variables that win over the environment: what a command's options say.
+
+    Raises:
+        SettingsError: A setting is wrong; the message names the variable.
+    """
+    try:
+        chosen: dict[str, Any] = dict(overrides or {})
+        return Settings(**chosen)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        variable = str(first["loc"][0])
+        found = "" if variable in _SECRETS else f" (found {str(first['input'])[:80]!r})"
+        reason = str(first["msg"]).removeprefix("Value error, ")
+        raise SettingsError(f"{variable}: {reason}{found}", hint=_meaning_of(variable)) from None
+
+
+def _meaning_of(variable: str) -> str:
+    for field in Settings.model_fields.values():
+        if field.alias == variable:
+            return f"{variable} is {field.description}"
+    return ""

@@ -21,7 +21,7 @@ from pgcast.model.errors import BindingError, DatabaseError
 from pgcast.model.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pgcast.channels.channel import Channel
     from pgcast.channels.effects import Effect
@@ -61,13 +61,23 @@ class Client:
         serializer: What it speaks.
         outlet: Where its frames go.
         around: What it shares with the others.
+        when_gone: Called once the connection has ended.
     """
 
-    def __init__(self, session: Session, serializer: FrameText, outlet: Outlet, around: Surroundings) -> None:
+    def __init__(
+        self,
+        session: Session,
+        serializer: FrameText,
+        outlet: Outlet,
+        around: Surroundings,
+        *,
+        when_gone: Callable[[Client], None],
+    ) -> None:
         self.session = session
         self._serializer = serializer
         self._outlet = outlet
         self._around = around
+        self._when_gone = when_gone
         self._members: dict[Channel, Member] = {}
         self._deciding: dict[Channel, asyncio.Task[None]] = {}
 
@@ -93,6 +103,7 @@ class Client:
         """The connection has ended: leave everything. Twice is safe."""
         self._perform(self.session.close())
         self._around.hub.gone(self._outlet)
+        self._when_gone(self)
 
     def disconnect(self) -> None:
         """Send the client away such that it comes back."""

@@ -98,15 +98,10 @@ class Node:
 
     def connect(self, serializer: Serializer, outlet: Outlet) -> Client:
         """Begin the conversation with a client whose handshake is done."""
-        client = Client(Session(serializer, self._client_limits), serializer, outlet, self._around)
+        session = Session(serializer, self._client_limits)
+        client = Client(session, serializer, outlet, self._around, when_gone=self._forget)
         self.clients[client] = None
         return client
-
-    def disconnect(self, client: Client) -> None:
-        """End the conversation with a client whose connection is gone. Twice is safe."""
-        if client in self.clients:
-            del self.clients[client]
-            client.gone()
 
     def drain(self) -> None:
         """Send every client away such that it comes back, and take no new one."""
@@ -124,6 +119,9 @@ class Node:
         await self.pipeline.close()
         await self._snapshots.close()
         await self._catalog.close()
+
+    def _forget(self, client: Client) -> None:
+        self.clients.pop(client, None)
 
     def _tell_gap(self) -> None:
         for client in list(self.clients):

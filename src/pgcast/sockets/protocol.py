@@ -55,6 +55,10 @@ class Conversation(Protocol):
         """The connection takes bytes again."""
         ...
 
+    def gone(self) -> None:
+        """The connection has ended."""
+        ...
+
 
 class Switchboard(Protocol):
     """What a connection needs of the node."""
@@ -65,10 +69,6 @@ class Switchboard(Protocol):
 
     def connect(self, serializer: Serializer, outlet: Outlet) -> Conversation:
         """Begin a conversation."""
-        ...
-
-    def disconnect(self, conversation: Conversation) -> None:
-        """End it: the connection is gone."""
         ...
 
 
@@ -124,7 +124,7 @@ class Connection(asyncio.Protocol):
             self._close_timer.cancel()
             self._close_timer = None
         if self._conversation is not None:
-            self._switchboard.disconnect(self._conversation)
+            self._conversation.gone()
             self._conversation = None
 
     def data_received(self, data: bytes) -> None:

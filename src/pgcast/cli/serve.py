@@ -1,0 +1,30 @@
+"""`pgcast serve`: the server."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import structlog
+import uvloop
+
+from pgcast.app import Server
+from pgcast.cli.errors import report_errors
+from pgcast.cli.logs import set_up_logs
+from pgcast.settings import read_settings
+
+if TYPE_CHECKING:
+    from pgcast.settings import Settings
+
+
+def serve() -> None:
+    """Follow the database and serve its changes over WebSockets; settings come from the environment."""
+    with report_errors():
+        run_server(read_settings())
+
+
+def run_server(settings: Settings) -> None:
+    """Run the server until a signal ends it."""
+    set_up_logs(settings.log, sys.stderr)
+    structlog.get_logger().debug("settings read")
+    uvloop.run(Server(settings).run())
