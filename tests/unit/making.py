@@ -11,12 +11,12 @@ TEXT = TypeShape(25, "text")
 NUMERIC = TypeShape(1700, "numeric")
 
 
-def table(name: str = "todos", schema: str = "public", oid: int = 1, **columns: TypeShape) -> Table:
+def table(called: str = "todos", /, *, in_schema: str = "public", with_oid: int = 1, **columns: TypeShape) -> Table:
     shapes = columns or {"id": INT8, "title": TEXT}
     relation = Relation(
-        oid,
-        schema,
-        name,
+        with_oid,
+        in_schema,
+        called,
         ReplicaIdentity.DEFAULT,
         tuple(Column(column, shape.oid, -1, place == 0) for place, (column, shape) in enumerate(shapes.items())),
     )
