@@ -92,6 +92,13 @@ def test_entries_that_share_a_hash_have_ids_of_their_own():
     assert second == first + 1
 
 
+def test_the_next_id_after_the_largest_is_the_smallest():
+    # Made for its hash: CRC-32 is linear, so a name for any value can be solved for.
+    entry = '{"table":"accccaaaaacaaccaaaccccacaacacaaaaaaa","since":"%s"}'
+
+    assert ids_of(read(entry % "x", entry % "y")) == [MAX_ID, 1]
+
+
 @pytest.mark.parametrize(
     ("sent", "event"),
     [

@@ -200,6 +200,12 @@ def test_a_join_without_bindings_is_replied_to_with_an_empty_list():
     assert told(talk.session.join_decided(talk.asks_to_join(), Outcome())) == [OK_JOIN]
 
 
+def test_a_channel_forgets_the_entries_that_its_reply_has_repeated():
+    talk = Talk()
+
+    assert talk.has_joined(TODOS).echo == ()
+
+
 def test_a_join_of_an_older_client_is_replied_to_without_join_ref():
     talk = Talk("1.0.0")
 

@@ -40,6 +40,10 @@ def test_sizes_count_utf8_bytes_and_a_ref_of_size_zero_is_null():
     assert decode_push(data) == Message(None, "é", "ü", "e", BinaryPayload(b"data"), len(data))
 
 
+def test_a_push_without_refs_has_none():
+    assert decode_push(bytes.fromhex("00 00 00 01 01") + b"te") == Message(None, None, "t", "e", BinaryPayload(b""), 7)
+
+
 @pytest.mark.parametrize("length", range(len(USER_BROADCAST) - 7))
 def test_a_frame_cut_short_anywhere_before_its_data_is_a_frame_error(length):
     with pytest.raises(FrameError, match="binary message"):
