@@ -7,7 +7,6 @@ handshake, `join_code` the code of a refused join. A refusal never repeats the t
 from __future__ import annotations
 
 import json
-import math
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import unquote
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 MAX_TOKEN_CHARS: Final = 65_536
 
 _MAX_KID_CHARS: Final = 64
+_MAX_EXP: Final = 2**53  # beyond it a number of seconds is no longer exact, nor a time
 
 # Header parameters that are not registered are nobody's business; those that must be understood (`crit`) are checked.
 _REGISTRY: Final = jws.JWSRegistry(algorithms=HMAC_ALGORITHMS, strict_check_header=False)
@@ -71,7 +71,7 @@ def verify(token: str, keys: Keys, now: float, validators: Mapping[str, object])
     role, expires_at = claims.get("role"), claims.get("exp")
     if not isinstance(role, str) or not role or expires_at is None:
         raise TokenError(_FIELDS_REQUIRED)
-    if not math.isfinite(expires_at):
+    if abs(expires_at) > _MAX_EXP:
         raise TokenError("Token expiration time is invalid")
     if round(expires_at) <= now:
         raise TokenError("Token has expired")
@@ -89,7 +89,7 @@ def _signed_payload(token: str, keys: Keys) -> bytes:
         if not isinstance(header, dict):
             _malformed("the header must be a JSON object")
         _REGISTRY.check_header(header)
-    except (JoseError, ValueError, RecursionError):
+    except (JoseError, TypeError, ValueError, RecursionError):
         _malformed("header, claims and signature in base64url with dots between")
     key = keys.key_for(header["alg"])
     if key is None:

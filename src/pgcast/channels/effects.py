@@ -18,7 +18,10 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Decide this channel's join: check its bindings, bind them, and call `Session.join_decided` once."""
+    """Decide this channel's join: check its bindings, bind them, and call `Session.join_decided` once.
+
+    Always the last of its list, so it may be decided while the list is performed.
+    """
 
     channel: Channel
 

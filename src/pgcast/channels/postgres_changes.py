@@ -123,8 +123,8 @@ def _free_id(binding: Binding, taken: AbstractSet[int]) -> int:
 
 
 def _echo(members: Mapping[str, msgspec.Raw], number: int) -> bytes:
-    """Return the client's object in its own order, its values byte for byte, and the id last."""
-    return msgspec.json.encode({**{key: value for key, value in members.items() if key != "id"}, "id": number})
+    """Return the client's object in its own order, its values byte for byte, and the id."""
+    return msgspec.json.encode({**members, "id": number})
 
 
 def _text(value: msgspec.Raw | None) -> str | None:
