@@ -1,3 +1,9 @@
 """Fixtures live in plugin files by subject."""
 
+from hypothesis import settings
+
 pytest_plugins = ["fix_node", "fix_postgres"]
+
+# Two busy cores: how long one example takes says nothing here.
+settings.register_profile("pgcast", deadline=None)
+settings.load_profile("pgcast")
