@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import timeit
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pgcast.changes.oids import builtin_shape
@@ -69,11 +70,11 @@ def main() -> None:
         row = f"{title:24}"
         for tag in (b"I", b"U", b"D"):
             message = message_of(types, tag)
-            row += f"{microseconds(lambda message=message, decode=decoder.decode: decode(message)):8.2f}"
+            row += f"{microseconds(partial(decoder.decode, message)):8.2f}"
         change = decoder.decode(message_of(types, b"U"))
         assert isinstance(change, Change)
         change.transaction, change.index = TRANSACTION, 0
-        print(row + f"{microseconds(lambda change=change: payloads.current(change)):9.2f}")
+        print(row + f"{microseconds(partial(payloads.current, change)):9.2f}")
 
 
 if __name__ == "__main__":

@@ -295,6 +295,8 @@ def test_the_documented_exceptions_are_the_only_ones(session):
 def test_the_built_in_types_are_those_of_the_catalog(session):
     for oid, name, element, delimiter in session.execute(QUERY):
         shape = builtin_shape(oid)
+        if shape is None and session.info.server_version < 120_000:
+            continue  # abstime and its like, which PostgreSQL 12 dropped
         assert shape is not None, f"the table of built-in types lacks {name}"
         assert (shape.name, shape.delimiter) == (
             name,

@@ -7,7 +7,7 @@ import struct
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgcast.changes.oids import builtin_shape
@@ -17,6 +17,9 @@ from pgcast.model.errors import ReplicationWireError
 from pgcast.model.relation import Column, Relation, ReplicaIdentity, Table, TypeKind, TypeShape
 from pgcast.wal.decoder import Decoder
 from pgcast.wal.envelope import parse_keepalive, xlog_data_end, xlog_data_start
+
+# A busy machine is no failure.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 PAIR = TypeShape(16400, "pair", TypeKind.COMPOSITE, fields=(("a", builtin_shape(1185)), ("b", builtin_shape(23))))
 
@@ -90,16 +93,19 @@ def decode_or_refuse(data: bytes, start: int = 0) -> None:
         DECODER.decode(data, start)
 
 
+@unhurried
 @given(st.binary(), st.integers(0, 4))
 def test_any_bytes_are_read_or_refused(data, start):
     decode_or_refuse(data, start)
 
 
+@unhurried
 @given(st.sampled_from(b"BCORYTMIUD"), oids, st.binary())
 def test_any_bytes_behind_a_tag_are_read_or_refused(tag, oid, rest):
     decode_or_refuse(bytes([tag]) + oid + rest)
 
 
+@unhurried
 @given(messages, st.data())
 def test_damaged_messages_are_read_or_refused(message, data):
     damaged = bytearray(message)
@@ -108,6 +114,7 @@ def test_damaged_messages_are_read_or_refused(message, data):
     decode_or_refuse(bytes(damaged))
 
 
+@unhurried
 @given(messages, st.data())
 def test_messages_cut_short_or_too_long_are_refused(message, data):
     cut = message[: data.draw(st.integers(0, len(message) - 1))]
@@ -116,6 +123,7 @@ def test_messages_cut_short_or_too_long_are_refused(message, data):
             DECODER.decode(wrong)
 
 
+@unhurried
 @given(row_messages)
 def test_a_whole_row_message_is_a_change_with_json_in_it(message):
     change = DECODER.decode(message)
@@ -125,6 +133,7 @@ def test_a_whole_row_message_is_a_change_with_json_in_it(message):
         assert record is None or isinstance(json.loads(record), dict)
 
 
+@unhurried
 @given(st.binary())
 def test_any_envelope_is_read_or_refused(envelope):
     for read in (parse_keepalive, xlog_data_start, xlog_data_end):

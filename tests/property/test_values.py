@@ -8,13 +8,16 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgcast.changes.oids import builtin_shape
 from pgcast.changes.values import renderer
 from pgcast.model.errors import ReplicationWireError
 from pgcast.model.relation import TypeKind, TypeShape
+
+# A busy machine is no failure.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TEXT = builtin_shape(25)
 TEXTS = builtin_shape(1009)
@@ -66,21 +69,25 @@ def render(shape: TypeShape, text: str) -> Any:
     return json.loads(renderer(shape)(text.encode()))
 
 
+@unhurried
 @given(texts)
 def test_text_comes_back(text):
     assert render(TEXT, text) == text
 
 
+@unhurried
 @given(arrays)
 def test_an_array_comes_back(array):
     assert render(TEXTS, array_out(array)) == array
 
 
+@unhurried
 @given(rows)
 def test_a_composite_comes_back(row):
     assert render(ROW, record_out(row)) == dict(zip(("t", "list", "n"), row, strict=True))
 
 
+@unhurried
 @given(st.lists(st.one_of(st.none(), st.tuples(texts, arrays, st.integers())), max_size=4))
 def test_an_array_of_composites_comes_back(array):
     expected = [element and dict(zip(("t", "list", "n"), element, strict=True)) for element in array]
@@ -89,6 +96,7 @@ def test_an_array_of_composites_comes_back(array):
 
 
 @pytest.mark.parametrize("shape", [TEXT, TEXTS, ROW, ROWS, builtin_shape(1020)], ids=lambda shape: shape.name)
+@unhurried
 @given(st.one_of(st.binary(), st.text('\\"{}(),;[]=a').map(str.encode)))
 def test_any_bytes_become_json_or_are_refused(shape, text):
     try:
@@ -99,6 +107,7 @@ def test_any_bytes_become_json_or_are_refused(shape, text):
 
 
 @pytest.mark.parametrize("oid", [16, 17, 20, 22, 30, 114, 701, 1007, 1082, 1114, 1184, 1185, 1700, 3802])
+@unhurried
 @given(text=st.binary())
 def test_other_types_raise_nothing_that_the_decoder_does_not_expect(oid, text):
     with suppress(ReplicationWireError, LookupError):
