@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
@@ -22,7 +21,7 @@ from pgcast.model.errors import ConnectionFailed, SettingsError
 from pgcast.postgres.refusals import Names, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
 
 T = TypeVar("T")
 
@@ -192,7 +191,8 @@ async def _connect(target: Target, conninfo: str, cursor_factory: Any, timeout_s
         raise translate(error, target.names(), otherwise=ConnectionFailed) from error
     except TimeoutError as error:
         raise ConnectionFailed(
-            f"{target}: no connection within {timeout_s:g} s", hint="is the address right, and does a firewall let us through?"
+            f"{target}: no connection within {timeout_s:g} s",
+            hint="is the address right, and does a firewall let us through?",
         ) from error
 
 

@@ -8,7 +8,7 @@ Source: PostgreSQL, chapters "pg_publication" and "pg_publication_tables".
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pgcast.model.errors import NotPrepared
 from pgcast.postgres.refusals import quote_identifier
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgcast.postgres.connection import SqlConnection
+
+_ACTIONS: Final = ("insert", "update", "delete", "truncate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,7 @@ async def list_publications(connection: SqlConnection) -> list[Publication]:
         Publication(
             name=name,
             has_all_tables=has_all_tables,
-            actions=frozenset(
-                action for action, is_published in zip(("insert", "update", "delete", "truncate"), published, strict=True)
-                if is_published
-            ),
+            actions=frozenset(action for action, is_published in zip(_ACTIONS, published, strict=True) if is_published),
             table_count=table_count,
         )
         for name, has_all_tables, *published, table_count in await cursor.fetchall()

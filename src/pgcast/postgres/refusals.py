@@ -157,7 +157,12 @@ _RULES: Final = (
         " SELECT s.active_pid, a.application_name, a.client_addr FROM pg_replication_slots s"
         " LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid WHERE s.slot_name = {slot};",
     ),
-    _rule("42704", "replication slot", SlotLost, "it is made anew at the next start; changes since it was dropped are lost"),
+    _rule(
+        "42704",
+        "replication slot",
+        SlotLost,
+        "it is made anew at the next start; changes since it was dropped are lost",
+    ),
     # While reading.
     _rule(
         "42704",
