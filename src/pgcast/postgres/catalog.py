@@ -84,7 +84,7 @@ class PostgresCatalog:
         self._pool = Pool(target, limit=_CONNECTIONS, timeout_s=timeout_s)
         self._is_below_13 = False
         self._published: tuple[float, Sequence[PublishedTable]] = (float("-inf"), ())
-        self._publishing = asyncio.Lock()
+        self._asking: asyncio.Task[Sequence[PublishedTable]] | None = None
         self._casts: OrderedDict[tuple[int, str], bytes] = OrderedDict()
 
     async def describe(self, relation: Relation) -> Table:
@@ -111,14 +111,14 @@ class PostgresCatalog:
 
     async def published_tables(self) -> Sequence[PublishedTable]:
         """Return all tables of the followed publications; answers may be as old as a second."""
-        # Those who come while the question is on its way wait for its answer.
-        async with self._publishing:
-            asked, tables = self._published
-            now = time.monotonic()
-            if now - asked >= _PUBLISHED_FOR_S:
-                tables = await self._ask_published_tables()
-                self._published = (now, tables)
+        asked, tables = self._published
+        if time.monotonic() - asked < _PUBLISHED_FOR_S:
             return tables
+        # Those who come while the question is on its way share its answer, or its failure.
+        if self._asking is None:
+            self._asking = asyncio.ensure_future(self._ask_published_tables(time.monotonic()))
+            self._asking.add_done_callback(self._answered)
+        return await asyncio.shield(self._asking)
 
     async def canonical_text(self, type_shape: TypeShape, text: str) -> bytes:
         """Cast a text to a type and return the text that the replication stream would carry for that value.
@@ -138,6 +138,8 @@ class PostgresCatalog:
 
     async def close(self) -> None:
         """Close all connections; twice is safe."""
+        if self._asking is not None:
+            self._asking.cancel()
         await self._pool.close()
 
     async def _snapshot(self) -> Snapshot:
@@ -151,14 +153,19 @@ class PostgresCatalog:
         (snapshot, insert_lsn), *_ = await cursor.fetchall()
         return parse_snapshot(snapshot, insert_lsn)
 
-    async def _ask_published_tables(self) -> Sequence[PublishedTable]:
+    def _answered(self, task: asyncio.Task[Sequence[PublishedTable]]) -> None:
+        self._asking = None
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; if nobody did, the loop need not report it
+
+    async def _ask_published_tables(self, now: float) -> Sequence[PublishedTable]:
         try:
             cursor = await self._pool.ask(_PUBLISHED, [list(self._names.publications)])
             rows = await cursor.fetchall()
             shapes = await shapes_of(self._pool, {type_oid for *_, type_oids in rows for type_oid in type_oids})
         except psycopg.Error as error:
             raise translate(error, self._names, otherwise=DatabaseError) from error
-        return [
+        tables = [
             PublishedTable(
                 oid=oid,
                 schema=schema,
@@ -167,6 +174,8 @@ class PostgresCatalog:
             )
             for oid, schema, name, columns, type_oids in rows
         ]
+        self._published = (now, tables)
+        return tables
 
     async def _cast(self, type_shape: TypeShape, text: str) -> bytes:
         if "\0" in text:

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+from psycopg import pq
 
 from pgcast.model.errors import DatabaseError
 from pgcast.postgres.connection import connect_sql, within
@@ -75,15 +76,18 @@ class Pool:
     async def _run(
         self, connection: SqlConnection, query: str, parameters: Sequence[Any]
     ) -> AsyncCursor[tuple[Any, ...]]:
+        is_lost = False
         try:
             return await connection.execute(query.encode(), parameters)
         except psycopg.Error as error:
-            if connection.broken:
+            # A server that is stopped says so before it hangs up.
+            is_lost = connection.broken or (error.sqlstate or "").startswith(("57P", "08"))
+            if is_lost:
                 raise _ConnectionLost(error) from error
             raise
         finally:
-            is_idle = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
-            if is_idle and not self._is_closed:
+            is_idle = connection.info.transaction_status == pq.TransactionStatus.IDLE
+            if is_idle and not is_lost and not self._is_closed:
                 self._idle.append(connection)
             else:
                 await connection.close()

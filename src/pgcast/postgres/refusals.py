@@ -146,7 +146,8 @@ _RULES: Final = (
         None,
         NotPrepared,
         "drop a slot that nobody needs (SELECT slot_name, active FROM pg_replication_slots;"
-        " SELECT pg_drop_replication_slot('...');), or ALTER SYSTEM SET max_replication_slots = 20; and restart Postgres",
+        " SELECT pg_drop_replication_slot('...');), or ALTER SYSTEM SET max_replication_slots = 20;"
+        " and restart Postgres",
     ),
     _rule(
         "55006",
@@ -156,6 +157,12 @@ _RULES: Final = (
         " Postgres frees the slot after wal_sender_timeout. Who it is:"
         " SELECT s.active_pid, a.application_name, a.client_addr FROM pg_replication_slots s"
         " LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid WHERE s.slot_name = {slot};",
+    ),
+    _rule(
+        "42710",
+        "replication slot",
+        SlotBusy,
+        "another consumer has just made it; give this one a slot of its own with SLOT_NAME",
     ),
     _rule(
         "42704",

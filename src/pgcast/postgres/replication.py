@@ -201,7 +201,8 @@ class ReplicationSource:
                 f"{self._names.place}: replication slot {quote_identifier(self._slot)} could not be made within"
                 f" {self._create_timeout_s:g} s: that waits for all transactions that were writing",
                 hint="end them: SELECT pid, datname, usename, state, xact_start FROM pg_stat_activity"
-                " WHERE backend_xid IS NOT NULL ORDER BY xact_start; and prepared ones: SELECT * FROM pg_prepared_xacts;",
+                " WHERE backend_xid IS NOT NULL ORDER BY xact_start;"
+                " and prepared ones: SELECT * FROM pg_prepared_xacts;",
             ) from error
         (_, consistent_point, *_), *_ = await cursor.fetchall()
         return parse_lsn(consistent_point)

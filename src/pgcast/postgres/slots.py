@@ -29,7 +29,8 @@ _QUERY: Final = """
            to_jsonb(s) ->> 'wal_status', to_jsonb(s) ->> 'invalidation_reason',
            pg_wal_lsn_diff(written.lsn, restart_lsn)::bigint, pg_wal_lsn_diff(written.lsn, confirmed_flush_lsn)::bigint
     FROM pg_replication_slots s,
-         (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END) written (lsn)
+         (SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END)
+         AS written (lsn)
 """
 
 
@@ -129,10 +130,8 @@ async def drop_slot(connection: SqlConnection, name: str) -> None:
     Raises:
         psycopg.errors.ObjectInUse: A consumer holds it.
     """
-    # pg_catalog is searched even under an empty search_path.
-    await connection.execute(
-        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = " + quote_literal(name)
-    )
+    if await find_slot(connection, name) is not None:
+        await connection.execute(drop_slot_sql(name).encode())
 
 
 def _lsn(text: str | None) -> Lsn:
