@@ -64,7 +64,7 @@ static size_t buffer_room;
 static int poll_fd;
 
 static long joined_clients, complete_clients, closed_clients;
-static uint64_t marked_frames, total_frames, total_bytes, out_of_order;
+static uint64_t marked_frames, marked_bytes, total_frames, total_bytes, out_of_order;
 static int64_t first_ns, last_ns;
 static uint64_t *reached; /* by multiple of `progress`: how many clients have that many frames */
 static uint64_t reported, multiples;
@@ -204,6 +204,7 @@ static void count_frame(struct client *client, const unsigned char *payload, siz
     if (option.marker && !find(payload, start, option.marker, &marker_hint)) return;
     if (option.sequence) check_order(client, payload, count);
     marked_frames++;
+    marked_bytes += count;
     client->frames++;
     if (client->frames == option.frames) complete_clients++;
     if (option.progress && client->frames % option.progress == 0 && client->frames / option.progress <= multiples)
@@ -378,11 +379,11 @@ static void print_result(void) {
     getrusage(RUSAGE_SELF, &used);
     int64_t cpu_us = (int64_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000 +
                      used.ru_utime.tv_usec + used.ru_stime.tv_usec;
-    printf("{\"clients\":%ld,\"least\":%" PRIu64 ",\"most\":%" PRIu64 ",\"marked\":%" PRIu64 ",\"frames\":%" PRIu64
-           ",\"bytes\":%" PRIu64 ",\"out_of_order\":%" PRIu64 ",\"closed\":%ld,\"first_ns\":%" PRId64
-           ",\"last_ns\":%" PRId64 ",\"cpu_us\":%" PRId64 "}\n",
-           option.clients, least, most, marked_frames, total_frames, total_bytes, out_of_order, closed_clients,
-           first_ns, last_ns, cpu_us);
+    printf("{\"clients\":%ld,\"least\":%" PRIu64 ",\"most\":%" PRIu64 ",\"frames\":%" PRIu64 ",\"payload_bytes\":%" PRIu64
+           ",\"all_frames\":%" PRIu64 ",\"all_bytes\":%" PRIu64 ",\"out_of_order\":%" PRIu64 ",\"closed\":%ld"
+           ",\"first_ns\":%" PRId64 ",\"last_ns\":%" PRId64 ",\"cpu_us\":%" PRId64 "}\n",
+           option.clients, least, most, marked_frames, marked_bytes, total_frames, total_bytes, out_of_order,
+           closed_clients, first_ns, last_ns, cpu_us);
 }
 
 int main(int count, char **words) {
