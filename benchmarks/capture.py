@@ -33,9 +33,10 @@ from typing import TYPE_CHECKING
 import servers
 from database import PUBLICATION
 from load import Load, MeasurementFailed, WrongCount
-from pgcast.devdb import find_binaries
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from report import OURS, Measured, Results
+
+from pgcast.devdb.binaries import find_binaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from load import MeasurementFailed
-from pgcast.devdb import Cluster
+
+from pgcast.devdb.cluster import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +35,10 @@ _SCHEMA = """
     CREATE PUBLICATION pgcast_bench FOR TABLE bench, orders;
     CREATE PROCEDURE write_orders(count bigint, per_transaction bigint) LANGUAGE plpgsql AS $$
     BEGIN
-        FOR first IN 1 .. count BY per_transaction LOOP
+        FOR lowest IN 1 .. count BY per_transaction LOOP
             INSERT INTO orders
             SELECT n, 'customer ' || n % 1000, (n % 100000) / 100.0, n % 2 = 0, now()
-            FROM generate_series(first, first + per_transaction - 1) n;
+            FROM generate_series(lowest, lowest + per_transaction - 1) n;
             COMMIT;
         END LOOP;
     END $$;
