@@ -58,7 +58,7 @@ demo: install
 
 # The baselines: uWebSockets from PyPI, ws from npm (needs Node 18+), and the load generator (needs a C compiler).
 $(VENV)/.bench: $(VENV)/.installed requirements/bench.txt requirements/node.txt benchmarks/ws/package-lock.json
-	node -e 'process.exit(process.versions.node.split(".")[0] < 18)' 2>/dev/null \
+	node -e 'process.exit(process.versions.node.split(".")[0] < 18 ? 1 : 0)' 2>/dev/null \
 		|| { $(PIP) -r requirements/node.txt && $(BIN)/python -m pgcast_tools.node; }
 	cd benchmarks/ws && npm ci --silent --no-audit --no-fund
 	$(PYTHON) -m venv $(VENV)/bench
