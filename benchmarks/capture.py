@@ -92,8 +92,9 @@ def _drain_by_pgcast(server: Server, load: Load, walsender: int) -> Measured:
     cpu_us = server.cpu_us()
     start_ns = time.monotonic_ns()
     os.kill(walsender, signal.SIGCONT)
-    last_ns = load.result().last_ns
-    return Measured(ROWS / (last_ns - start_ns) * 1e9, (server.cpu_us() - cpu_us) / ROWS)
+    counted = load.result()
+    seconds = (counted.last_ns - start_ns) / 1e9
+    return Measured(ROWS / seconds, (server.cpu_us() - cpu_us) / ROWS, counted.cpu_us / 1e6 / seconds)
 
 
 def _drain_by_reader(database: Database, dsn: str, end: str) -> Measured:

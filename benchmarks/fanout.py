@@ -128,7 +128,8 @@ def _measure(system: System, workload: Workload) -> tuple[Measured, int]:
         cpu_us = server.cpu_us() - cpu_us
         counted = load.result()
     seconds = (counted.last_ns - start_ns) / 1e9
-    return Measured(counted.frames / seconds, cpu_us / counted.frames), counted.payload_bytes // counted.frames
+    measured = Measured(counted.frames / seconds, cpu_us / counted.frames, counted.cpu_us / 1e6 / seconds)
+    return measured, counted.payload_bytes // counted.frames
 
 
 @contextmanager

@@ -369,21 +369,24 @@ static void read_options(int count, char **words) {
     }
 }
 
-static void print_result(void) {
+static int64_t cpu_us(void) {
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return (int64_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000 + used.ru_utime.tv_usec +
+           used.ru_stime.tv_usec;
+}
+
+static void print_result(int64_t used_us) {
     uint64_t least = UINT64_MAX, most = 0;
     for (long i = 0; i < option.clients; i++) {
         if (clients[i].frames < least) least = clients[i].frames;
         if (clients[i].frames > most) most = clients[i].frames;
     }
-    struct rusage used;
-    getrusage(RUSAGE_SELF, &used);
-    int64_t cpu_us = (int64_t)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) * 1000000 +
-                     used.ru_utime.tv_usec + used.ru_stime.tv_usec;
     printf("{\"clients\":%ld,\"least\":%" PRIu64 ",\"most\":%" PRIu64 ",\"frames\":%" PRIu64 ",\"payload_bytes\":%" PRIu64
            ",\"all_frames\":%" PRIu64 ",\"all_bytes\":%" PRIu64 ",\"out_of_order\":%" PRIu64 ",\"closed\":%ld"
            ",\"first_ns\":%" PRId64 ",\"last_ns\":%" PRId64 ",\"cpu_us\":%" PRId64 "}\n",
            option.clients, least, most, marked_frames, marked_bytes, total_frames, total_bytes, out_of_order,
-           closed_clients, first_ns, last_ns, cpu_us);
+           closed_clients, first_ns, last_ns, used_us);
 }
 
 int main(int count, char **words) {
@@ -403,10 +406,12 @@ int main(int count, char **words) {
     if (joined_clients < option.clients)
         fail("%ld of %ld clients joined within %g s, %ld were closed", joined_clients, option.clients,
              option.deadline_s, closed_clients);
+    int64_t before_us = cpu_us();
     puts("READY");
     fflush(stdout);
     serve(&complete_clients, now_ns() + (int64_t)(option.deadline_s * 1e9));
+    int64_t used_us = cpu_us() - before_us;
     serve(NULL, now_ns() + (int64_t)(option.linger_s * 1e9)); /* what comes now is too much */
-    print_result();
+    print_result(used_us);
     return 0;
 }

@@ -44,7 +44,7 @@ class Counted:
         closed: Clients whose connection the server closed.
         first_ns: When the first message had arrived, on the monotonic clock.
         last_ns: When the last one had.
-        cpu_us: What the load generator itself took.
+        cpu_us: The processor time that the load generator itself took, from when all had joined.
     """
 
     clients: int
@@ -91,7 +91,7 @@ class Load:
     """
 
     def __init__(
-        self, *, port: int, path: str, join: str, clients: int, frames: int, progress: int = 0, deadline_s: float = 120
+        self, *, port: int, path: str, join: str, clients: int, frames: int, progress: int = 0, deadline_s: float = 60
     ) -> None:
         options = {
             "port": port,

@@ -20,10 +20,12 @@ class Measured:
     Attributes:
         per_s: Messages (rows, deliveries) per second.
         cpu_us: Processor time of the measured process per message, in microseconds.
+        load_busy: The part of a core that the load generator took: near 1 it is what was measured. None without one.
     """
 
     per_s: float
     cpu_us: float
+    load_busy: float | None = None
 
 
 class Results:
@@ -52,12 +54,15 @@ class Results:
 
     def print(self) -> None:
         """Print the table, then the ratios."""
-        print(f"\n{'':26}{'':16}{self.unit + '/s':>16}{'CPU us each':>14}{'runs':>6}")
+        print(f"\n{'':26}{'':16}{self.unit + '/s':>16}{'CPU us each':>14}{'load busy':>12}{'runs':>6}")
         for workload, systems in self._runs.items():
             for system, runs in systems.items():
                 per_s = median(run.per_s for run in runs.values())
                 cpu_us = median(run.cpu_us for run in runs.values())
-                print(f"{self.scenario + ' ' + workload:26}{system:16}{per_s:>16,.0f}{cpu_us:>14.2f}{len(runs):>6}")
+                busy = [run.load_busy for run in runs.values() if run.load_busy is not None]
+                share = f"{median(busy):.0%}" if busy else "-"
+                name = f"{self.scenario} {workload}"
+                print(f"{name:26}{system:16}{per_s:>16,.0f}{cpu_us:>14.2f}{share:>12}{len(runs):>6}")
         print()
         for workload, systems in self._runs.items():
             for other in systems:
