@@ -40,6 +40,7 @@ from pgcast.devdb.binaries import find_binaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from database import Database
     from servers import Server
@@ -102,7 +103,14 @@ def _drain_by_reader(database: Database, dsn: str, end: str) -> Measured:
     # The password stays out of the command line, which everybody can read.
     words = conninfo_to_dict(dsn)
     environment = binaries.environment() | {"PGPASSWORD": str(words.pop("password", ""))}
-    command = [binaries.program(READER), "--dbname", make_conninfo(**words), "--slot", _READER_SLOT, "--start"]
+    command: list[str | Path] = [
+        binaries.program(READER),
+        "--dbname",
+        make_conninfo("", **words),
+        "--slot",
+        _READER_SLOT,
+        "--start",
+    ]
     command += ["--file", "/dev/null", "--no-loop", "--verbose", "--endpos", end]
     command += ["--option", "proto_version=1", "--option", f"publication_names={PUBLICATION}"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as reader:

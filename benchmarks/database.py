@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PUBLICATION = "pgcast_bench"
 
-_SETTINGS = {"max_wal_size": "8GB", "checkpoint_timeout": "1h", "autovacuum": False}
+_SETTINGS: dict[str, str | bool] = {"max_wal_size": "8GB", "checkpoint_timeout": "1h", "autovacuum": False}
 _SCHEMA = """
     CREATE TABLE bench (id bigint PRIMARY KEY, note text NOT NULL);
     CREATE TABLE orders (
@@ -66,7 +66,7 @@ class Database:
     def write_orders(self, count: int, per_transaction: int) -> str:
         """Write rows numbered from 1 into the empty table `orders`; return the LSN behind the last commit."""
         self.connection.execute("CALL write_orders(%s, %s)", [count, per_transaction])
-        return self._ask("SELECT pg_current_wal_lsn()::text")
+        return str(self._ask("SELECT pg_current_wal_lsn()::text"))
 
     def empty_orders(self) -> None:
         """Remove all rows of `orders`."""
@@ -84,11 +84,12 @@ class Database:
     def has_confirmed(self, slot: str, lsn: str) -> bool:
         """Tell whether the consumer of a slot has confirmed everything below an LSN."""
         query = "SELECT confirmed_flush_lsn >= %s::pg_lsn FROM pg_replication_slots WHERE slot_name = %s"
-        return self._ask(query, lsn, slot)
+        return bool(self._ask(query, lsn, slot))
 
-    def walsender(self, slot: str) -> int:
-        """Return the process that sends a slot's WAL."""
-        return self._ask("SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", slot)
+    def walsender(self, slot: str) -> int | None:
+        """Return the process that sends a slot's WAL, None if nobody reads it."""
+        pid: int | None = self._ask("SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", slot)
+        return pid
 
     @contextmanager
     def held(self, slot: str) -> Iterator[int]:

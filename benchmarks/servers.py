@@ -83,7 +83,7 @@ def uwebsockets() -> Iterator[Server]:
         MeasurementFailed: It does not run on this machine.
     """
     port = _free_port()
-    command = [_VENV / "bench" / "bin" / "python", _HERE / "uws_server.py", str(port)]
+    command: list[str | Path] = [_VENV / "bench" / "bin" / "python", _HERE / "uws_server.py", str(port)]
     with _running("uWebSockets", command, {}, port, "/", _listens) as server:
         yield server
 
@@ -146,7 +146,7 @@ def _wait_until(is_ready: Callable[[int], bool], process: subprocess.Popen[bytes
 def _is_healthy(port: int) -> bool:
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthcheck", timeout=1) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
     except OSError:
         return False
 
@@ -159,4 +159,4 @@ def _listens(port: int) -> bool:
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
