@@ -255,7 +255,9 @@ class Cluster:
         home = folder / f"template-{version}-{self._binaries.fingerprint()}-{uid}"
         if not is_complete(home):
             shutil.rmtree(home, ignore_errors=True)
-            home.mkdir(mode=0o755)
+            home.mkdir()
+            # Whatever the umask; `data` in it is private.
+            home.chmod(0o755)
             make_private(home / "data", self._account)
             self._initdb(home / "data")
             mark_complete(home)
