@@ -162,6 +162,7 @@ class Server:
             "listening",
             address=settings.listen_address,
             port=port,
+            url=f"http://{settings.hostname}:{port}",
             authenticates=settings.authenticates,
             slot=settings.slot_name,
             publications=list(settings.publications),
