@@ -146,6 +146,11 @@ class Outlet(Protocol):
     members: int
     """How many joined channels share this outlet; kept by the hub."""
 
+    @property
+    def writes(self) -> int:
+        """How often `write` was called."""
+        ...
+
     def write(self, content: bytes) -> None:
         """Send whole WebSocket frames; dropped silently once the outlet is closed."""
         ...

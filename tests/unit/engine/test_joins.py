@@ -192,7 +192,7 @@ def test_a_position_gets_what_came_after_it_and_a_time_what_came_at_it():
 )
 def test_another_database_the_future_and_what_is_gone_are_gaps(position: Position):
     window = filled()
-    window.restart(Lsn(1))
+    window.restart((1, 0))
     window.append(change(transaction(350)), 50, 0)
     start = start_of([(1, str(position))], snapshot(), window, EPOCH, window.end)
     assert start.has_gap
