@@ -22,9 +22,8 @@ SECRET = "a secret of more than thirty-two characters"
 
 def token(*, secret: str = SECRET, algorithm: str = "HS256", **claims: object) -> str:
     full = {"role": "anon", "exp": int(time.time()) + 60, **claims}
-    return jwt.encode(
-        {"alg": algorithm}, {key: value for key, value in full.items() if value is not None}, OctKey.import_key(secret)
-    )
+    wanted = {name: value for name, value in full.items() if value is not None}
+    return jwt.encode({"alg": algorithm}, wanted, OctKey.import_key(secret), algorithms=[algorithm])
 
 
 async def refusal(url: str, **headers: str) -> tuple[int, object]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pgcast.model.change import Absent, Change
     from pgcast.model.relation import Table
 
-_MAX_TABLES: Final = 10_000  # whose constant parts are kept
+_MAX_TABLES: Final = 4096  # whose constant parts are kept
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -62,8 +62,8 @@ class Payloads:
         errors (null), position. TRUNCATE, which this protocol does not deliver, has neither record.
         """
         # fast path: per change and view
-        head, columns = self._parts_of(change.table).current[change.kind]
-        return _join(change, head, columns, change.record, change.old_record)
+        parts = self._parts_of(change.table)
+        return _join(change, parts.heads[change.kind], parts.columns, change.record, change.old_record)
 
     def legacy(self, change: Change, *, as_text: bool) -> bytes:
         """Return the payload of the oldest protocol.
@@ -76,7 +76,7 @@ class Payloads:
             as_text: Values are strings of Postgres' text, as the original server had them, instead of typed JSON.
         """
         parts = self._parts_of(change.table)
-        head, columns = parts.legacy[change.kind]
+        columns = b'"' if change.kind is Kind.TRUNCATE else parts.flagged_columns
         record, old_record = change.record, change.old_record
         if as_text:
             if change.values is not None:
@@ -85,7 +85,7 @@ class Payloads:
                 old_record = _object(parts.text_columns, change.old_values, is_whole=change.kind is Kind.DELETE)
         elif change.kind is Kind.DELETE and change.old_values is not None:
             old_record = _object(parts.typed_columns, change.old_values, is_whole=True)
-        return _join(change, head, columns, record, old_record)
+        return _join(change, parts.heads[change.kind], columns, record, old_record)
 
     def _parts_of(self, table: Table) -> _Parts:
         parts = self._parts.get(table)
@@ -100,13 +100,14 @@ class _Parts:
     """What all payloads of a table have in common.
 
     Attributes:
-        current: For each kind, the payload up to the commit time, and from there to the records.
-        legacy: The same in the oldest protocol.
+        heads: For each kind, the payload up to the commit time.
+        columns: What follows on the commit time, up to the records.
+        flagged_columns: The same in the oldest protocol.
         typed_columns: Of each column the name as a JSON key, and what renders its values.
         text_columns: The same, all values as strings.
     """
 
-    __slots__ = ("current", "legacy", "text_columns", "typed_columns")
+    __slots__ = ("columns", "flagged_columns", "heads", "text_columns", "typed_columns")
 
     def __init__(self, table: Table) -> None:
         columns = table.relation.columns
@@ -121,8 +122,9 @@ class _Parts:
             }
             for number, column in enumerate(columns)
         ]
-        self.current = {kind: _constant(table, kind, described) for kind in Kind}
-        self.legacy = {kind: _constant(table, kind, None if kind is Kind.TRUNCATE else flagged) for kind in Kind}
+        self.heads = {kind: _head(table, kind) for kind in Kind}
+        self.columns = b'","columns":' + orjson.dumps(described)
+        self.flagged_columns = b'","columns":' + orjson.dumps(flagged)
         self.typed_columns = _keyed(names, map(renderer, table.types))
         self.text_columns = _keyed(names, map(text_renderer, table.types))
 
@@ -131,10 +133,9 @@ def _keyed(names: Iterable[str], renderers: Iterable[Renderer]) -> list[tuple[by
     return [(orjson.dumps(name) + b":", render) for name, render in zip(names, renderers, strict=True)]
 
 
-def _constant(table: Table, kind: Kind, columns: list[dict[str, Any]] | None) -> tuple[bytes, bytes]:
-    """Return what stands before and behind the commit time."""
+def _head(table: Table, kind: Kind) -> bytes:
     head = orjson.dumps({"schema": table.schema, "table": table.name, "type": kind.value, "commit_timestamp": ""})
-    return head[:-2], b'"' if columns is None else b'","columns":' + orjson.dumps(columns)
+    return head.removesuffix(b'"}')
 
 
 def _join(change: Change, head: bytes, columns: bytes, record: bytes | None, old_record: bytes | None) -> bytes:

@@ -6,6 +6,7 @@ The JSON is what `to_jsonb(value)` gives in a session with TimeZone UTC, apart f
 - NaN and the infinities of numbers: null, because JSON has no such number;
 - json and jsonb: the text as it stands, so that blanks, key order and repeated keys stay in json;
 - numbers: the text as it stands, `1e+20` and `-0` included;
+- composites whose text does not fit the type as it is now, because the type was altered since: a string;
 - types with a cast to json of their own (hstore): a string, as for every type that is not built in.
 
 The text must come from a session with DateStyle ISO, IntervalStyle postgres, TimeZone UTC, bytea_output hex and
@@ -151,11 +152,16 @@ _BY_OID: Final[dict[int, Renderer]] = {
 }
 
 
-# A quoted element, one without quotes, or a mark; a stray quote or backslash is a mark that nothing allows.
-_TOKENS: Final = rb'"((?:[^"\\]++|\\.)*+)"|([^{}"\\%b]++)|([{}"\\%b])'
+# An array's element, if there is one, in quotes or not; then the mark behind it: any character, or none at the end.
+_TOKENS: Final = rb'("(?:[^"\\]++|\\.)*+"|[^{}"\\%b]++)?(.?)'
 
 # In quotes, a backslash or (in composites) a quote stands before a character that is meant as it is.
 _ESCAPE: Final = re.compile(rb'["\\](.)', re.DOTALL)
+
+_QUOTE: Final = ord('"')
+
+# In place of the mark before, once the outermost brace is closed.
+_END: Final = b"end"
 
 # One field of a composite, in quotes or not, and what ends it.
 _FIELD: Final = re.compile(rb'(?:"((?:[^"\\]++|""|\\.)*+)"|([^,()"\\]*+))[,)]', re.DOTALL)
@@ -163,27 +169,29 @@ _FIELD: Final = re.compile(rb'(?:"((?:[^"\\]++|""|\\.)*+)"|([^,()"\\]*+))[,)]', 
 # Reads over JSON without making anything of it: 60 ns for a short object.
 _check_json = msgspec.json.Decoder(msgspec.Raw).decode
 
-# The states between an array's tokens that are no marks.
-_NOTHING: Final = b""
-_ELEMENT: Final = b"element"
-
 
 class _Array:
     """Renders arrays whose elements are rendered by `render`."""
 
-    __slots__ = ("_delimiter", "_followers", "_marks", "_render", "_tokens")
+    __slots__ = ("_delimiter", "_grammar", "_render", "_tokens")
 
     def __init__(self, render: Renderer, delimiter: bytes) -> None:
         self._render = render
         self._delimiter = delimiter
-        self._tokens = re.compile(_TOKENS % (re.escape(delimiter), re.escape(delimiter)), re.DOTALL).findall
-        self._marks = {b"{": b"[", b"}": b"]", delimiter: b","}
-        self._followers = {
-            _NOTHING: (b"{",),
-            b"{": (b"{", _ELEMENT, b"}"),
-            delimiter: (b"{", _ELEMENT),
-            _ELEMENT: (delimiter, b"}"),
-            b"}": (delimiter, b"}"),
+        self._tokens = re.compile(_TOKENS % re.escape(delimiter), re.DOTALL).findall
+        # The mark before, whether an element follows, and the mark behind that: what JSON has for it, how much deeper.
+        self._grammar = {
+            (b"", False, b"{"): (b"[", 1),
+            (b"{", False, b"{"): (b"[", 1),
+            (b"{", False, b"}"): (b"]", -1),
+            (b"{", True, b"}"): (b"]", -1),
+            (b"{", True, delimiter): (b",", 0),
+            (delimiter, False, b"{"): (b"[", 1),
+            (delimiter, True, b"}"): (b"]", -1),
+            (delimiter, True, delimiter): (b",", 0),
+            (b"}", False, b"}"): (b"]", -1),
+            (b"}", False, delimiter): (b",", 0),
+            (_END, False, b""): (b"", 0),
         }
 
     def render(self, text: bytes) -> bytes:
@@ -202,22 +210,23 @@ class _Array:
         """Render an array with quoted elements or several dimensions, which JSON nests in the same way."""
         pieces: list[bytes] = []
         depth = 0
-        before = _NOTHING
-        for quoted, plain, mark in self._tokens(text):
-            token = mark or _ELEMENT
-            if token not in self._followers[before] or (pieces and not depth):
+        before = b""
+        for element, mark in self._tokens(text):
+            step = self._grammar.get((before, element != b"", mark))
+            if step is None:
                 raise ReplicationWireError(f"an array of {len(text)} bytes is malformed")
-            if mark:
-                depth += (mark == b"{") - (mark == b"}")
-                pieces.append(self._marks[mark])
-            elif plain == b"NULL":
-                pieces.append(b"null")
-            else:
-                pieces.append(self._render(plain or _ESCAPE.sub(rb"\1", quoted)))
-            before = token
-        if depth or not pieces:
-            raise ReplicationWireError(f"an array of {len(text)} bytes is cut short")
+            if element:
+                pieces.append(b"null" if element == b"NULL" else self._render(_unquote(element)))
+            pieces.append(step[0])
+            depth += step[1]
+            before = mark if depth else _END
         return b"".join(pieces)
+
+
+def _unquote(element: bytes) -> bytes:
+    if element[0] != _QUOTE:
+        return element
+    return _ESCAPE.sub(rb"\1", element[1:-1]) if b"\\" in element else element[1:-1]
 
 
 def _composite_renderer(fields: list[tuple[bytes, Renderer]]) -> Renderer:

@@ -21,6 +21,7 @@ from pgcast.devdb.binaries import Binaries, find_binaries, is_complete, mark_com
 from pgcast.devdb.configuration import DEFAULTS, HOST, NOT_DURABLE, Setting, hba_file, settings_file
 from pgcast.devdb.folder import (
     claim_run,
+    delete_run,
     locked,
     make_private,
     make_run,
@@ -96,11 +97,7 @@ class Cluster:
 
     def __enter__(self) -> Self:
         """Start it."""
-        try:
-            self.start()
-        except BaseException:
-            self.remove()
-            raise
+        self.start()
         return self
 
     def __exit__(
@@ -171,19 +168,16 @@ class Cluster:
         """
         if self.is_running:
             return
-        is_new = self._run is None
-        if is_new:
+        if self._run is not None:
+            self._start_on([self._port], deadline_s)
+            return
+        try:
             self._make()
-        ends = time.monotonic() + deadline_s
-        for _ in range(_PORT_TRIES if is_new else 1):
-            if is_new:
-                self._port = secrets.choice(_PORTS)
-            if self._try_start(ends):
-                break
-        else:
-            raise PgcastError(f"Postgres does not start: {self.log_tail()}")
-        if is_new:
+            self._start_on([secrets.choice(_PORTS) for _ in range(_PORT_TRIES)], deadline_s)
             self._set_password()
+        except BaseException:
+            self.remove()
+            raise
 
     def stop(self, mode: StopMode = "fast", *, deadline_s: float = _STOP_DEADLINE_S) -> None:
         """Stop Postgres, and return when it is gone; twice is safe.
@@ -226,7 +220,7 @@ class Cluster:
         """
         self.stop("immediate")
         if self._run is not None:
-            shutil.rmtree(self._run)
+            delete_run(self._run)
             os.close(self._run_lock)
             self._run = None
 
@@ -276,8 +270,7 @@ class Cluster:
     def _run_program(self, program: Sequence[str]) -> None:
         try:
             done = subprocess.run(  # noqa: S603 - initdb and cp
-                command_line(program, account=self._account),
-                env=self._binaries.environment(),
+                command_line(program, account=self._account, environment=self._binaries.environment()),
                 # initdb asks for its working directory, and ours may be closed to the account.
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -291,6 +284,15 @@ class Cluster:
             raise PgcastError(f"{program[0]} took longer than {_INITDB_DEADLINE_S:g} s") from error
         if done.returncode != 0:
             raise PgcastError(f"{program[0]} failed: {' | '.join(done.stderr.splitlines()[-5:])}")
+
+    def _start_on(self, ports: Sequence[int], deadline_s: float) -> None:
+        """Start on the first of these ports that is free."""
+        ends = time.monotonic() + deadline_s
+        for port in ports:
+            self._port = port
+            if self._try_start(ends):
+                return
+        raise PgcastError(f"Postgres finds no free port: {self.log_tail()}", hint=f"free port {self._port}")
 
     def _try_start(self, ends: float) -> bool:
         """Start the postmaster; False if it gave up because its port is taken."""

@@ -145,11 +145,16 @@ def remove_left_over_runs(folder: Path) -> list[Path]:
             continue
         try:
             stop_orphan(run / "data")
-            shutil.rmtree(run)
+            delete_run(run)
         finally:
             os.close(descriptor)
         removed.append(run)
     return removed
+
+
+def delete_run(run: Path) -> None:
+    """Delete a run's folder; what a dying backend still writes there goes with the next call of somebody else's."""
+    shutil.rmtree(run, ignore_errors=True)
 
 
 def make_private(directory: Path, account: Account | None) -> None:

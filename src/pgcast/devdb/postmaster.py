@@ -73,22 +73,21 @@ class Postmaster:
         log: Path,
     ) -> None:
         self._ended = threading.Event()
-        started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError] = queue.SimpleQueue()
+        started: queue.SimpleQueue[subprocess.Popen[bytes] | Exception] = queue.SimpleQueue()
 
         def start_and_wait() -> None:
             try:
                 with log.open("ab") as output:
                     child = subprocess.Popen(  # noqa: S603 - the program that was found
-                        command_line(program, account=account, death_signal=signal.SIGQUIT),
+                        command_line(program, account=account, environment=environment, death_signal=signal.SIGQUIT),
                         stdin=subprocess.DEVNULL,
                         stdout=output,
                         stderr=output,
-                        env=environment,
                         cwd=directory,
                         # Ctrl-C in the terminal is for us; we stop Postgres when we are done with it.
                         start_new_session=True,
                     )
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - raised in the caller's thread
                 started.put(error)
                 return
             started.put(child)
@@ -97,7 +96,7 @@ class Postmaster:
 
         threading.Thread(target=start_and_wait, name="pgcast-postmaster", daemon=True).start()
         outcome = started.get()
-        if isinstance(outcome, OSError):
+        if isinstance(outcome, Exception):
             raise outcome
         self._child = outcome
 

@@ -22,7 +22,7 @@ from pgcast.model.lsn import NO_LSN
 from pgcast.model.position import Position, parse_position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from pgcast.engine.groups import Rule
     from pgcast.engine.ports import Catalog, PublishedTable
@@ -72,7 +72,7 @@ async def legacy_entries_of(rest: str, catalog: Catalog) -> tuple[Entry, ...]:
     return (Entry(1, ROW_KINDS, schema, table, (Condition(column, value, canonical),)),)
 
 
-def split_legacy_topic(rest: str, tables: Iterable[tuple[str, str]]) -> tuple[str | None, str | None, str | None]:
+def split_legacy_topic(rest: str, tables: Collection[tuple[str, str]]) -> tuple[str | None, str | None, str | None]:
     """Split `schema:table:condition`; a part that is not there is None, and so is the schema of `*`.
 
     Args:
@@ -81,20 +81,19 @@ def split_legacy_topic(rest: str, tables: Iterable[tuple[str, str]]) -> tuple[st
     """
     if rest == "*":
         return None, None, None
-    known = [
+    known: list[tuple[str, str | None]] = [
         (schema, table)
         for schema, table in tables
         if rest == f"{schema}:{table}" or rest.startswith(f"{schema}:{table}:")
     ]
+    known += [(schema, None) for schema, _ in tables if rest == schema]
     if known:
-        schema, table = max(known, key=lambda names: (len(names[0]), len(names[1])))
-        condition = rest[len(schema) + len(table) + 2 :]
+        schema, table = max(known, key=lambda names: (len(names[0]), len(names[1] or "")))
+        condition = "" if table is None else rest[len(schema) + len(table) + 2 :]
         return schema, table, condition or None
-    if any(rest == schema for schema, _ in tables):
-        return rest, None, None
     schema, _, behind = rest.partition(":")
-    table, _, condition = behind.partition(":")
-    return schema, table or None, condition or None
+    name, _, condition = behind.partition(":")
+    return schema, name or None, condition or None
 
 
 async def _entry_of(binding: Binding, tables: Sequence[PublishedTable], catalog: Catalog) -> Entry:

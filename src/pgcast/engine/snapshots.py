@@ -43,6 +43,7 @@ class Snapshots:
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.gather(self._worker, return_exceptions=True)
+            self._worker = None
 
     async def _work(self) -> None:
         try:

@@ -1,0 +1,212 @@
+"""What only the catalog knows: types, primary keys, row security, published tables, and what Postgres makes of a text.
+
+The WAL tells of the past, the catalog of now: so tables are matched by OID and columns by name, and what the catalog
+has forgotten meanwhile is filled from the announcement.
+
+Source: PostgreSQL, part "System Catalogs".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+
+from pgcast.engine.ports import PublishedTable
+from pgcast.model.errors import BindingError, DatabaseError
+from pgcast.model.relation import ReplicaIdentity, Table, TypeShape
+from pgcast.model.snapshot import Snapshot, parse_snapshot
+from pgcast.postgres.pool import Pool
+from pgcast.postgres.refusals import quote_identifier, server_text, translate
+from pgcast.postgres.types import shapes_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgcast.model.relation import Relation
+    from pgcast.postgres.connection import Target
+
+_CONNECTIONS: Final = 4
+_TIMEOUT_S: Final = 5.0
+_PUBLISHED_FOR_S: Final = 1.0
+_CASTS_KEPT: Final = 10_000
+_CAST_LENGTH_LIMIT: Final = 1000
+
+# Of the input of date and time types, these mean something else each time.
+_MOVING: Final = re.compile("now|today|tomorrow|yesterday", re.IGNORECASE)
+
+# Classes of SQLSTATE that speak of the connection or the server, not of the statement: connection exception, no such
+# database, authorization, resources, operator intervention, system error.
+_SERVER_CLASSES: Final = frozenset({"08", "3D", "28", "53", "57", "58"})
+
+_KEY: Final = """
+    SELECT c.relrowsecurity, ARRAY(
+        SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
+        WHERE i.indrelid = c.oid AND i.indisprimary)
+    FROM pg_class c WHERE c.oid = $1::oid
+"""
+
+_SNAPSHOT: Final = "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text"
+_SNAPSHOT_BELOW_13: Final = "SELECT txid_current_snapshot()::text, pg_current_wal_insert_lsn()::text"
+
+# attnames (15+) is the column list; without one, generated columns (12+) are not published. to_jsonb reads columns that
+# a version lacks as NULL. A table in two publications comes once, with the columns of both.
+_PUBLISHED: Final = """
+    SELECT c.oid::int8, n.nspname, c.relname, ARRAY_AGG(a.attname::text ORDER BY a.attnum),
+           ARRAY_AGG(a.atttypid::int8 ORDER BY a.attnum)
+    FROM pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE EXISTS (
+        SELECT FROM pg_publication_tables t
+        WHERE t.pubname = ANY ($1::text[]) AND t.schemaname = n.nspname AND t.tablename = c.relname
+        AND CASE WHEN to_jsonb(t) ? 'attnames' THEN to_jsonb(t) -> 'attnames' ? a.attname::text
+                 ELSE coalesce(to_jsonb(a) ->> 'attgenerated', '') = '' END)
+    GROUP BY c.oid, n.nspname, c.relname ORDER BY n.nspname, c.relname
+"""
+
+
+class PostgresCatalog:
+    """A Catalog on a few ordinary connections, opened when they are needed.
+
+    Args:
+        target: The database.
+        publications: The followed publications, unquoted.
+        timeout_s: The deadline of each call.
+    """
+
+    def __init__(self, target: Target, *, publications: Sequence[str], timeout_s: float = _TIMEOUT_S) -> None:
+        self._names = target.names(publications=tuple(publications))
+        self._pool = Pool(target, limit=_CONNECTIONS, timeout_s=timeout_s)
+        self._is_below_13 = False
+        self._published: tuple[float, Sequence[PublishedTable]] = (float("-inf"), ())
+        self._asking: asyncio.Task[Sequence[PublishedTable]] | None = None
+        self._casts: OrderedDict[tuple[int, str], bytes] = OrderedDict()
+
+    async def describe(self, relation: Relation) -> Table:
+        """Complete an announced relation with types, primary key and row security, matched by OID and column name."""
+        try:
+            shapes = await shapes_of(self._pool, {column.type_oid for column in relation.columns})
+            cursor = await self._pool.ask(_KEY, [relation.oid])
+            has_row_security, key = await cursor.fetchone() or (False, [])
+        except psycopg.Error as error:
+            raise translate(error, self._names, otherwise=DatabaseError) from error
+        return Table(
+            relation=relation,
+            types=tuple(shapes[column.type_oid] for column in relation.columns),
+            primary_key=_key_places(relation, key),
+            has_row_security=has_row_security,
+        )
+
+    async def snapshot(self) -> Snapshot:
+        """Return the current snapshot and insert position, read in one statement."""
+        try:
+            return await self._snapshot()
+        except psycopg.Error as error:
+            raise translate(error, self._names, otherwise=DatabaseError) from error
+
+    async def published_tables(self) -> Sequence[PublishedTable]:
+        """Return all tables of the followed publications; answers may be as old as a second."""
+        asked, tables = self._published
+        if time.monotonic() - asked < _PUBLISHED_FOR_S:
+            return tables
+        # Those who come while the question is on its way share its answer, or its failure.
+        if self._asking is None:
+            self._asking = asyncio.ensure_future(self._ask_published_tables(time.monotonic()))
+            self._asking.add_done_callback(self._answered)
+        return await asyncio.shield(self._asking)
+
+    async def canonical_text(self, type_shape: TypeShape, text: str) -> bytes:
+        """Cast a text to a type and return the text that the replication stream would carry for that value.
+
+        Of `char(n)` the length is not known, so the text comes back without the stream's padding.
+        """
+        place = (type_shape.oid, text)
+        if place in self._casts:
+            self._casts.move_to_end(place)
+            return self._casts[place]
+        canonical = await self._cast(type_shape, text)
+        if len(text) <= _CAST_LENGTH_LIMIT and _MOVING.search(text) is None:
+            self._casts[place] = canonical
+            if len(self._casts) > _CASTS_KEPT:
+                self._casts.popitem(last=False)
+        return canonical
+
+    async def close(self) -> None:
+        """Close all connections; twice is safe."""
+        if self._asking is not None:
+            self._asking.cancel()
+        await self._pool.close()
+
+    async def _snapshot(self) -> Snapshot:
+        try:
+            cursor = await self._pool.ask(_SNAPSHOT_BELOW_13 if self._is_below_13 else _SNAPSHOT)
+        except psycopg.errors.UndefinedFunction:
+            if self._is_below_13:
+                raise
+            self._is_below_13 = True
+            return await self._snapshot()
+        (snapshot, insert_lsn), *_ = await cursor.fetchall()
+        return parse_snapshot(snapshot, insert_lsn)
+
+    def _answered(self, task: asyncio.Task[Sequence[PublishedTable]]) -> None:
+        self._asking = None
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; if nobody did, the loop need not report it
+
+    async def _ask_published_tables(self, now: float) -> Sequence[PublishedTable]:
+        try:
+            cursor = await self._pool.ask(_PUBLISHED, [list(self._names.publications)])
+            rows = await cursor.fetchall()
+            shapes = await shapes_of(self._pool, {type_oid for *_, type_oids in rows for type_oid in type_oids})
+        except psycopg.Error as error:
+            raise translate(error, self._names, otherwise=DatabaseError) from error
+        tables = [
+            PublishedTable(
+                oid=oid,
+                schema=schema,
+                name=name,
+                columns=tuple((column, shapes[type_oid]) for column, type_oid in zip(columns, type_oids, strict=True)),
+            )
+            for oid, schema, name, columns, type_oids in rows
+        ]
+        self._published = (now, tables)
+        return tables
+
+    async def _cast(self, type_shape: TypeShape, text: str) -> bytes:
+        if "\0" in text:
+            raise BindingError("no value of PostgreSQL's contains a zero byte")
+        try:
+            cursor = await self._pool.ask(
+                "SELECT n.nspname, t.typname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace"
+                " WHERE t.oid = $1::oid",
+                [type_shape.oid],
+            )
+            found = await cursor.fetchone()
+            if found is None:
+                raise BindingError(f"type {quote_identifier(type_shape.name)} does not exist any more")
+            schema, name = found
+            # Sent without a type, the parameter is read by the type's input function, and the answer is what its output
+            # function prints; a cast to text would not be the same for boolean ("true") and char(n).
+            cursor = await self._pool.ask(f"SELECT $1::{quote_identifier(schema)}.{quote_identifier(name)}", [text])
+        except psycopg.Error as error:
+            if (error.sqlstate or "08")[:2] in _SERVER_CLASSES:
+                raise translate(error, self._names, otherwise=DatabaseError) from error
+            raise BindingError(server_text(error)) from error
+        value = cursor.pgresult.get_value(0, 0) if cursor.pgresult is not None else None
+        if value is None:
+            raise BindingError(f"{quote_identifier(type_shape.name)} makes NULL of that value")
+        return bytes(value)
+
+
+def _key_places(relation: Relation, key: Sequence[str]) -> tuple[int, ...]:
+    """Return the places of the primary key's columns; none, where a column of it cannot be found."""
+    if relation.identity is ReplicaIdentity.DEFAULT:
+        # The announcement's flags are the primary key, and as of then.
+        return tuple(place for place, column in enumerate(relation.columns) if column.is_key)
+    places = {column.name: place for place, column in enumerate(relation.columns)}
+    return tuple(sorted(places[name] for name in key)) if all(name in places for name in key) else ()

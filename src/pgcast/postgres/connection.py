@@ -1,0 +1,218 @@
+"""From a target to open connections: where the database is, with which settings we talk to it, and how long we wait.
+
+Both kinds of connection, the one that replicates and those that ask, carry the same session settings, so that a value's
+text is the same wherever it is read, whatever ALTER DATABASE or ALTER ROLE ... SET say. psycopg does the connecting:
+it resolves names without blocking the loop and tries every address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+import psycopg
+from psycopg import AsyncClientCursor, AsyncConnection, AsyncRawCursor, pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from pgcast.model.errors import ConnectionFailed, SettingsError
+from pgcast.postgres.refusals import Names, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+
+T = TypeVar("T")
+
+SqlConnection: TypeAlias = AsyncConnection[tuple[Any, ...]]
+
+# Each decides about the text of values (PostgreSQL, chapter "Client Connection Defaults"). Below version 12 only
+# extra_float_digits=3 prints floats that can be read back; an empty search_path qualifies regclass and its kin.
+SESSION_OPTIONS: Final = (
+    "-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c bytea_output=hex"
+    " -c extra_float_digits=3 -c client_encoding=UTF8 -c search_path="
+)
+
+# A dead peer is noticed within about a minute. A target's own values win.
+_DEFAULTS: Final = MappingProxyType(
+    {
+        "application_name": "pgcast",
+        "connect_timeout": "10",
+        "keepalives": "1",
+        "keepalives_idle": "30",
+        "keepalives_interval": "10",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "60000",
+    }
+)
+
+_NOT_OURS: Final = frozenset({"host", "port", "dbname", "user", "password", "sslmode", "options", "replication"})
+
+_URL_HINT: Final = (
+    "a URL looks like postgresql://user:password@host:5432/dbname;"
+    " in the user and the password write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23"
+)
+
+# How long a cancelled query may take to end properly, before its connection is given up.
+_GRACE_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Which database, and as whom. What is None is libpq's default (PGHOST and its kin, a service file, ...).
+
+    Attributes:
+        host: A name, an address, or the folder of a unix socket (starts with `/`).
+        port: A port, as text.
+        dbname: The database.
+        user: The role.
+        password: Its password; never printed.
+        sslmode: One of libpq's modes: disable, allow, prefer, require, verify-ca, verify-full.
+        options: Server options of the user's own, as `-c name=value`; ours come after them and win.
+        others: All other parameters of libpq by name, such as sslrootcert or target_session_attrs; never printed.
+    """
+
+    host: str | None = None
+    port: str | None = None
+    dbname: str | None = None
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    sslmode: str | None = None
+    options: str = ""
+    others: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __str__(self) -> str:
+        """`user@host:port/dbname`, for people; without a secret."""
+        user, host, port, dbname = self._resolved()
+        return f"{user}@{host}:{port}/{dbname}"
+
+    def names(self, *, slot: str = "", publications: tuple[str, ...] = ()) -> Names:
+        """Return what error messages and hints may name."""
+        user, _, _, dbname = self._resolved()
+        return Names(place=str(self), role=user, database=dbname, slot=slot, publications=publications)
+
+    def _resolved(self) -> tuple[str, str, str, str]:
+        default = {option.keyword: (option.val or b"").decode() for option in pq.Conninfo.get_defaults()}
+        user = self.user or default.get(b"user") or "?"
+        host = self.host or self.others.get("hostaddr") or default.get(b"host") or "localhost"
+        return user, host, self.port or default.get(b"port") or "5432", self.dbname or default.get(b"dbname") or user
+
+
+def parse_target(url: str) -> Target:
+    """Read a connection URL or `key=value` string of libpq's.
+
+    Source: PostgreSQL, chapter "libpq", section "Connection Strings".
+
+    Raises:
+        SettingsError: It cannot be read. The message repeats nothing of it, for it may hold a password.
+    """
+    try:
+        found = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
+    except psycopg.ProgrammingError:
+        # Without the cause: libpq's message quotes the text that it could not read.
+        raise SettingsError("the database URL is no connection string that libpq can read", hint=_URL_HINT) from None
+    if "@" in found.get("host", ""):
+        raise SettingsError("the database URL has an @ too many", hint=_URL_HINT)
+    return Target(
+        host=found.get("host"),
+        port=found.get("port"),
+        dbname=found.get("dbname"),
+        user=found.get("user"),
+        password=found.get("password"),
+        sslmode=found.get("sslmode"),
+        options=found.get("options", ""),
+        others={name: value for name, value in found.items() if name not in _NOT_OURS},
+    )
+
+
+def sql_conninfo(target: Target) -> str:
+    """Return the connection string for SQL; it holds the password."""
+    return make_conninfo("", **_parameters(target))
+
+
+def replication_conninfo(target: Target) -> str:
+    """Return the connection string for logical replication; it holds the password."""
+    return make_conninfo("", **_parameters(target), replication="database")
+
+
+def _parameters(target: Target) -> dict[str, str]:
+    # A later -c wins over an earlier one. The user's come first, in full: hosted services and poolers read their own
+    # words there, such as endpoint=.
+    theirs = target.options or os.environ.get("PGOPTIONS", "")
+    named = {
+        "host": target.host,
+        "port": target.port,
+        "dbname": target.dbname,
+        "user": target.user,
+        "password": target.password,
+        "sslmode": target.sslmode,
+    }
+    return {
+        **_DEFAULTS,
+        **target.others,
+        **{name: value for name, value in named.items() if value},
+        "options": f"{theirs} {SESSION_OPTIONS}".strip(),
+        "client_encoding": "UTF8",
+    }
+
+
+async def connect_sql(target: Target, *, timeout_s: float) -> SqlConnection:
+    """Open a connection for SQL, in autocommit, with nothing prepared, so that a pooler may stand between.
+
+    Its cursors take `$1` parameters.
+
+    Raises:
+        ConnectionFailed: No connection.
+        NotPrepared: The role may not connect; the hint says how it may.
+    """
+    return await _connect(target, sql_conninfo(target), AsyncRawCursor, timeout_s)
+
+
+async def connect_replication(target: Target, *, timeout_s: float) -> SqlConnection:
+    """Open a connection for logical replication, which understands SQL too.
+
+    A walsender refuses the extended query protocol, so its cursors put `%s` parameters into the text themselves.
+
+    Raises:
+        ConnectionFailed: No connection.
+        NotPrepared: The role may not replicate, or too many do; the hint says what to run.
+    """
+    return await _connect(target, replication_conninfo(target), AsyncClientCursor, timeout_s)
+
+
+async def _connect(target: Target, conninfo: str, cursor_factory: Any, timeout_s: float) -> SqlConnection:
+    try:
+        return await within(
+            timeout_s,
+            AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None, cursor_factory=cursor_factory),
+        )
+    except psycopg.Error as error:
+        raise translate(error, target.names(), otherwise=ConnectionFailed) from error
+    except TimeoutError as error:
+        raise ConnectionFailed(
+            f"{target}: no connection within {timeout_s:g} s",
+            hint="is the address right, and does a firewall let us through?",
+        ) from error
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """Await database work and return its result, or give it up for good after a deadline.
+
+    A cancelled psycopg call first asks the server to stop and waits for that; a server that hangs would hold up its
+    caller for long. So after a moment's grace the call is cancelled a second time, which closes its connection.
+
+    Raises:
+        TimeoutError: The work was not done in time.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        async with asyncio.timeout(seconds):
+            return await asyncio.shield(task)
+    finally:
+        for _ in range(2):
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=_GRACE_S)
+        if task.done() and not task.cancelled():
+            task.exception()  # read, so that the loop does not report it a second time

@@ -1,0 +1,216 @@
+"""The replication connection: from a slot and publications to envelopes, batch by batch.
+
+libpq speaks the protocol (TLS, SCRAM, CopyBoth); this module watches its socket from the event loop, and takes all that
+has arrived whenever it wakes up. Nothing is decoded here.
+
+Source: PostgreSQL, chapters "Streaming Replication Protocol" and "Logical Streaming Replication Protocol".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from typing import TYPE_CHECKING, Final
+
+import psycopg
+from psycopg import generators, pq
+from psycopg.errors import error_from_result
+
+from pgcast.engine.ports import StreamStart
+from pgcast.model.errors import ConnectionFailed, NotPrepared, SlotLost, StreamEnded
+from pgcast.model.lsn import Lsn, format_lsn, parse_lsn
+from pgcast.postgres.connection import connect_replication, within
+from pgcast.postgres.copyboth import CopyBoth
+from pgcast.postgres.publications import check_publications
+from pgcast.postgres.refusals import WAL_LEVEL_SQL, Names, quote_identifier, quote_literal, translate
+from pgcast.postgres.slots import PLUGIN, Slot, check_slot_name, drop_slot_sql, find_slot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pgcast.postgres.connection import SqlConnection, Target
+
+_READ_LIMIT_BYTES: Final = 1 << 20
+
+# Postgres answers a start at once; ten seconds are for a machine under load.
+_START_TIMEOUT_S: Final = 10.0
+
+# Making a slot waits for all transactions of the cluster that were writing when it began.
+_CREATE_TIMEOUT_S: Final = 300.0
+
+# 2000-01-01 in microseconds since 1970-01-01, where Postgres counts from.
+_POSTGRES_EPOCH_US: Final = 946_684_800_000_000
+
+# Byte 'r', received, flushed and applied LSN, time in microseconds since 2000, byte 1 to ask for a reply.
+_STATUS: Final = struct.Struct("!cQQQqB")
+
+
+def start_replication_command(slot: str, after: Lsn, publications: Sequence[str]) -> str:
+    """Return the command that starts the stream.
+
+    The names of the publications are SQL identifiers, separated by commas, inside one literal: quoted twice.
+    """
+    names = ",".join(quote_identifier(name) for name in publications)
+    return (
+        f"START_REPLICATION SLOT {quote_identifier(slot)} LOGICAL {format_lsn(after)}"
+        f" (proto_version '1', publication_names {quote_literal(names)})"
+    )
+
+
+class ReplicationSource:
+    """A ChangeSource on one replication slot of one database.
+
+    Args:
+        target: The database.
+        slot: The name of the slot; made at the first open.
+        publications: Which to follow, unquoted; at least one.
+        temporary_slot: Make a slot that ends with the connection: nothing from before can be resumed.
+        read_limit_bytes: About how much `read` returns at most; one envelope may be larger.
+        create_timeout_s: How long making the slot may wait for other transactions.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        slot: str,
+        publications: Sequence[str],
+        temporary_slot: bool = False,
+        read_limit_bytes: int = _READ_LIMIT_BYTES,
+        create_timeout_s: float = _CREATE_TIMEOUT_S,
+    ) -> None:
+        self._target = target
+        self._slot = check_slot_name(slot)
+        self._publications = tuple(publications)
+        self._is_temporary = temporary_slot
+        self._read_limit_bytes = read_limit_bytes
+        self._create_timeout_s = create_timeout_s
+        self._names: Names = target.names(slot=slot, publications=self._publications)
+        self._connection: SqlConnection | None = None
+        self._copy: CopyBoth | None = None
+        self._first: list[bytes] = []
+
+    async def open(self, after: Lsn) -> StreamStart:
+        """Connect, make the slot if it is missing, start the stream, and return once Postgres has sent something.
+
+        A stream that is still open is closed first; after a failure everything is closed.
+        """
+        await self.close()
+        self._connection = await connect_replication(self._target, timeout_s=_START_TIMEOUT_S)
+        try:
+            return await self._start(self._connection, after)
+        except psycopg.Error as error:
+            await self.close()
+            raise translate(error, self._names, otherwise=StreamEnded) from error
+        except TimeoutError as error:
+            await self.close()
+            raise ConnectionFailed(f"{self._names.place}: no answer within {_START_TIMEOUT_S:g} s") from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def read(self) -> Sequence[bytes]:
+        """Wait for envelopes and return those that are there, at least one, in order."""
+        if self._first:
+            first, self._first = self._first, []
+            return first
+        if self._copy is None:
+            raise StreamEnded(f"{self._names.place}: the replication stream is not open")
+        try:
+            return await self._copy.read()
+        except psycopg.Error as error:
+            raise translate(error, self._names, otherwise=StreamEnded) from error
+
+    def send_status(self, received: Lsn, flushed: Lsn, *, reply_requested: bool = False) -> None:
+        """Send a standby status update without waiting; dropped silently when there is no connection."""
+        if self._copy is None:
+            return
+        now_us = time.time_ns() // 1000 - _POSTGRES_EPOCH_US
+        self._copy.send(_STATUS.pack(b"r", received, flushed, flushed, now_us, reply_requested))
+
+    async def close(self) -> None:
+        """End the stream and its connection; twice is safe."""
+        copy, self._copy = self._copy, None
+        connection, self._connection = self._connection, None
+        self._first = []
+        if copy is not None:
+            copy.close()
+        if connection is not None:
+            await connection.close()
+
+    async def _start(self, connection: SqlConnection, after: Lsn) -> StreamStart:
+        identity, slot = await within(_START_TIMEOUT_S, self._look(connection))
+        confirmed_lsn = await self._create_slot(connection) if slot is None else self._usable(slot).confirmed_lsn
+        self._copy = await within(_START_TIMEOUT_S, self._begin(connection, after))
+        async with asyncio.timeout(_START_TIMEOUT_S):
+            # Version 10 agrees to any start and refuses afterwards, so only an envelope proves it: there is always one.
+            self._first = await self._copy.read()
+        return StreamStart(
+            system_identifier=identity[0],
+            database=identity[1],
+            server_version=connection.info.server_version,
+            slot=self._slot,
+            slot_created=slot is None,
+            confirmed_lsn=confirmed_lsn,
+        )
+
+    async def _look(self, connection: SqlConnection) -> tuple[tuple[str, str], Slot | None]:
+        """Return the cluster's identifier with the database's OID, and the slot if there is one to go on with."""
+        cursor = await connection.execute("IDENTIFY_SYSTEM")
+        (system_identifier, *_), *_ = await cursor.fetchall()
+        cursor = await connection.execute(
+            "SELECT oid::text, current_setting('wal_level') FROM pg_database WHERE datname = current_database()"
+        )
+        (database, wal_level), *_ = await cursor.fetchall()
+        if wal_level != "logical":
+            raise NotPrepared(
+                f"{self._names.place}: wal_level is {wal_level}, and has to be logical",
+                hint=f"{WAL_LEVEL_SQL} and restart Postgres",
+            )
+        await check_publications(connection, self._publications, place=self._names.place)
+        slot = None if self._is_temporary else await find_slot(connection, self._slot)
+        return (system_identifier, database), slot
+
+    def _usable(self, slot: Slot) -> Slot:
+        if slot.plugin != PLUGIN or not slot.is_here:
+            raise NotPrepared(
+                f"{self._names.place}: replication slot {quote_identifier(slot.name)} belongs to"
+                f" {slot.plugin or 'physical replication'}, database {quote_identifier(slot.database or '')}",
+                hint=f"choose another SLOT_NAME, or, if nobody needs it: {drop_slot_sql(slot.name)}",
+            )
+        if slot.is_lost:
+            reason = f" ({slot.invalidation_reason})" if slot.invalidation_reason else ""
+            raise SlotLost(
+                f"{self._names.place}: Postgres has invalidated replication slot {quote_identifier(slot.name)}{reason}",
+                hint=f"{drop_slot_sql(slot.name)} a new one is made at the next start; changes since"
+                f" {format_lsn(slot.confirmed_lsn)} are lost. max_slot_wal_keep_size says how much WAL a slot may keep",
+            )
+        return slot
+
+    async def _create_slot(self, connection: SqlConnection) -> Lsn:
+        """Make the slot and return where it starts: transactions that commit from there on."""
+        temporary = "TEMPORARY " if self._is_temporary else ""
+        command = (
+            f"CREATE_REPLICATION_SLOT {quote_identifier(self._slot)} {temporary}LOGICAL {PLUGIN} NOEXPORT_SNAPSHOT"
+        )
+        try:
+            cursor = await within(self._create_timeout_s, connection.execute(command.encode()))
+        except TimeoutError as error:
+            raise NotPrepared(
+                f"{self._names.place}: replication slot {quote_identifier(self._slot)} could not be made within"
+                f" {self._create_timeout_s:g} s: that waits for all transactions that were writing",
+                hint="end them: SELECT pid, datname, usename, state, xact_start FROM pg_stat_activity"
+                " WHERE backend_xid IS NOT NULL ORDER BY xact_start;"
+                " and prepared ones: SELECT * FROM pg_prepared_xacts;",
+            ) from error
+        (_, consistent_point, *_), *_ = await cursor.fetchall()
+        return parse_lsn(consistent_point)
+
+    async def _begin(self, connection: SqlConnection, after: Lsn) -> CopyBoth:
+        command = start_replication_command(self._slot, after, self._publications)
+        connection.pgconn.send_query(command.encode())
+        results = await connection.wait(generators.execute(connection.pgconn))
+        if results[-1].status != pq.ExecStatus.COPY_BOTH:
+            raise error_from_result(results[-1])
+        return CopyBoth(connection.pgconn, read_limit_bytes=self._read_limit_bytes)

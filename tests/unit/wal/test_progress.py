@@ -1,0 +1,64 @@
+from pgcast.model.lsn import NO_LSN, Lsn
+from pgcast.wal.progress import Progress
+
+
+def read(progress: Progress, commit_lsn: int, count: int, *, commits: bool = True) -> list[int]:
+    """Take a transaction's changes; return the indices of those that are new."""
+    progress.begin(Lsn(commit_lsn))
+    taken = [progress.take() for _ in range(count)]
+    if commits:
+        progress.commit(Lsn(commit_lsn + 5))
+    return [index for index in taken if index is not None]
+
+
+def test_changes_are_numbered_within_their_transaction():
+    progress = Progress()
+    assert read(progress, 100, 3) == [0, 1, 2]
+    assert read(progress, 200, 1) == [0]
+    assert progress.ended == 205
+
+
+def test_a_transaction_that_comes_again_is_not_taken_again():
+    progress = Progress()
+    read(progress, 100, 3)
+    read(progress, 200, 1)
+    assert read(progress, 100, 3) == []
+    assert read(progress, 200, 1) == []
+    assert read(progress, 300, 1) == [0]
+
+
+def test_a_transaction_that_broke_off_goes_on_where_it_was():
+    progress = Progress()
+    read(progress, 100, 1)
+    read(progress, 200, 2, commits=False)
+    progress.break_off()
+    assert progress.ended == 105
+    assert read(progress, 100, 1) == []
+    assert read(progress, 200, 4) == [2, 3]
+
+
+def test_a_commit_that_came_before_is_no_news():
+    progress = Progress()
+    progress.begin(Lsn(100))
+    assert progress.commit(Lsn(105))
+    progress.begin(Lsn(100))
+    assert not progress.commit(Lsn(105))
+    assert progress.ended == 105
+
+
+def test_the_received_position_never_goes_back():
+    progress = Progress()
+    progress.hear(Lsn(10))
+    progress.hear(Lsn(5))
+    assert progress.received == 10
+    progress.begin(Lsn(100))
+    progress.commit(Lsn(105))
+    assert progress.received == 105
+
+
+def test_another_history_begins_at_nothing():
+    progress = Progress()
+    read(progress, 100, 3)
+    progress.restart()
+    assert (progress.received, progress.ended, progress.is_open) == (NO_LSN, NO_LSN, False)
+    assert read(progress, 50, 1) == [0]
