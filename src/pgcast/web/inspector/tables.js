@@ -23,13 +23,13 @@ export class Tables {
     return this.#views.size === 0;
   }
 
-  /** Show the tables' present rows in place of whatever is shown: [{ schema, table, key, columns, rows }]. */
+  /** Show the present rows, latest first, in place of whatever is shown: [{ schema, table, key, columns, rows }]. */
   replace(tables) {
     this.#views.clear();
     this.#root.replaceChildren();
     for (const table of tables) {
       const view = this.#viewOf(table);
-      for (const row of table.rows) view.put(row, row, { isQuiet: true });
+      for (const row of [...table.rows].reverse()) view.put(row, row, { isQuiet: true });
     }
   }
 
