@@ -18,7 +18,7 @@ const MAX_GLOWING = 60;
 const find = (id) => document.getElementById(id);
 
 const tables = new Tables(find("tables"));
-const messages = new Messages(find("messages"), find("held"));
+const messages = new Messages(find("messages"), find("held"), showPause);
 const gauges = new Gauges({
   rate: find("rate"),
   total: find("total"),
@@ -35,7 +35,8 @@ let isPriming = false;
 let primings = 0;
 
 const scheme = location.protocol === "https:" ? "wss" : "ws";
-const connection = new Connection(`${scheme}://${location.host}/socket/websocket?vsn=2.0.0`, {
+const address = `${scheme}://${location.host}`;
+const connection = new Connection(`${address}/socket/websocket?vsn=2.0.0`, {
   state: showState,
   joined: (isResumed) => {
     notify("");
@@ -108,11 +109,13 @@ function notify(text) {
   find("notice").hidden = !text;
 }
 
-find("pause").addEventListener("click", ({ currentTarget }) => {
-  const isPaused = messages.togglePause();
-  currentTarget.setAttribute("aria-pressed", String(isPaused));
-  currentTarget.textContent = isPaused ? "Resume" : "Pause";
-});
+function showPause(isPaused) {
+  find("pause").setAttribute("aria-pressed", String(isPaused));
+  find("pause").textContent = isPaused ? "Resume" : "Pause";
+}
+
+find("pause").addEventListener("click", () => messages.pause(!messages.isPaused));
 find("clear").addEventListener("click", () => messages.clear());
 
+find("address").textContent = address;
 connection.open();

@@ -5,41 +5,47 @@ import { compact, render } from "./json.js";
 const MAX_SHOWN = 100;
 
 export class Messages {
+  isPaused = false;
   #list;
   #held;
   #waiting = [];
   #heldCount = 0;
-  #isPaused = false;
-  #isFresh = true;
+  #whenPaused;
 
   /**
    * @param {HTMLElement} list Where they are shown.
    * @param {HTMLElement} held Where it is said how many wait.
+   * @param {(isPaused: boolean) => void} whenPaused Told when the list stops or goes on.
    */
-  constructor(list, held) {
+  constructor(list, held, whenPaused) {
     this.#list = list;
     this.#held = held;
+    this.#whenPaused = whenPaused;
+    // What somebody reads must not move away. The event does not bubble, but it can be captured.
+    list.addEventListener("toggle", (event) => event.target.open && this.pause(true), true);
   }
 
   /** Take messages, oldest first. */
   add(messages) {
+    if (!messages.length) return;
     this.#waiting.push(...messages);
     this.#waiting.splice(0, this.#waiting.length - MAX_SHOWN);
-    if (this.#isPaused) {
+    if (this.isPaused) {
       this.#heldCount += messages.length;
-      this.#held.textContent = `${this.#heldCount} more`;
+      this.#held.textContent = `paused, ${this.#heldCount} more`;
     } else {
       this.#show();
     }
   }
 
-  /** Stop or go on; return whether it is paused now. */
-  togglePause() {
-    this.#isPaused = !this.#isPaused;
+  /** Stop, or go on with what has come meanwhile. */
+  pause(isPaused) {
+    if (isPaused === this.isPaused) return;
+    this.isPaused = isPaused;
     this.#heldCount = 0;
-    this.#held.textContent = "";
-    if (!this.#isPaused) this.#show();
-    return this.#isPaused;
+    this.#held.textContent = isPaused ? "paused" : "";
+    if (!isPaused) this.#show();
+    this.#whenPaused(isPaused);
   }
 
   clear() {
@@ -51,11 +57,6 @@ export class Messages {
     this.#waiting = [];
     this.#list.prepend(...items);
     while (this.#list.childElementCount > MAX_SHOWN) this.#list.lastElementChild.remove();
-    const first = items.find((item) => item.dataset.kind);
-    if (this.#isFresh && first) {
-      first.querySelector("details").open = true; // one example is open from the start
-      this.#isFresh = false;
-    }
   }
 }
 
@@ -84,11 +85,12 @@ function itemOf(message) {
   return item;
 }
 
-/** Say a row in a few words: of an update, what has changed. */
+/** Say a row in a few words: of an update, which row, and what has changed. */
 function compactRow({ type, record, old_record: old }) {
   const row = record ?? old ?? {};
-  const isChanged = ([name, value]) => !old || !(name in old) || compact(old[name]) !== compact(value);
-  const members = Object.entries(row).filter((member) => type !== "UPDATE" || isChanged(member));
+  const isWorthSaying = ([name, value]) =>
+    type !== "UPDATE" || name === "id" || !old || !(name in old) || compact(old[name]) !== compact(value);
+  const members = Object.entries(row).filter(isWorthSaying);
   return members.map(([name, value]) => `${name} ${typeof value === "string" ? value : compact(value)}`).join(", ");
 }
 

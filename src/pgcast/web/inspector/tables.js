@@ -115,7 +115,12 @@ class TableView {
   put(record, oldRecord, { isQuiet }) {
     const key = this.#keyOf(record);
     const oldKey = this.#keyOf(oldRecord);
-    let row = this.#rows.get(key) ?? (this.#hasKey(oldRecord) ? this.#rows.get(oldKey) : undefined);
+    let row = this.#rows.get(key);
+    const moved = oldKey !== key && this.#hasKey(oldRecord) ? this.#rows.get(oldKey) : undefined;
+    if (moved) {
+      if (row) this.#drop(row);
+      row = moved;
+    }
     if (row?.isLeaving) {
       this.#drop(row);
       row = undefined;
@@ -138,6 +143,7 @@ class TableView {
     const row = this.#rows.get(this.#keyOf(oldRecord));
     if (!row || row.isLeaving) return;
     row.isLeaving = true;
+    for (const animation of row.element.getAnimations({ subtree: true })) animation.cancel();
     row.element.classList.add("leaving");
     setTimeout(() => this.#drop(row), isQuiet ? 0 : FADE_MS);
     this.#recount();
@@ -145,18 +151,19 @@ class TableView {
 
   #fill(row, record, { isQuiet }) {
     for (const { name, type } of this.#columns) {
-      let cell = row.cells.get(name);
-      if (!cell) {
-        cell = element("td", classOf(type));
-        row.cells.set(name, cell);
-        row.element.append(cell);
-        show(cell, row.record[name], type);
+      const isNew = !row.cells.has(name);
+      if (isNew) {
+        row.cells.set(name, element("td", classOf(type)));
+        row.element.append(row.cells.get(name));
       }
-      // A column that is missing was not written again (a large value that stayed as it is).
-      if (!(name in record) || compact(record[name]) === compact(row.record[name])) continue;
-      row.record[name] = record[name];
-      show(cell, record[name], type);
-      if (!isQuiet) glow(cell, "--glow-update");
+      const before = row.record[name];
+      // A column that is missing was not written again: a large value that stayed as it is.
+      const value = name in record ? record[name] : before;
+      const isSame = before !== undefined && compact(value) === compact(before);
+      if (isSame && !isNew) continue;
+      row.record[name] = value;
+      show(row.cells.get(name), value, type);
+      if (!isQuiet && !isSame) glow(row.cells.get(name), "--glow-update");
     }
   }
 
@@ -195,7 +202,7 @@ function show(cell, value, type) {
   } else if (typeof value === "string" && !PLAIN.has(type) && value.length <= 24) {
     // An enum, or another type of the user's: a word worth seeing from afar.
     const tag = element("span", "tag");
-    tag.dataset.hue = String(hueOf(value));
+    tag.dataset.hue = String(hueOf(type, value));
     tag.textContent = value.replaceAll("_", " ");
     cell.append(tag);
   } else if (typeof value === "object" && !(value instanceof NumberText)) {
@@ -215,11 +222,15 @@ function classOf(type) {
   return "";
 }
 
-/** Give a word one of eight colours, always the same. */
-function hueOf(word) {
-  let hash = 7;
-  for (const character of word) hash = (hash * 31 + character.codePointAt(0)) % 9973;
-  return hash % 8;
+const HUES = 8;
+const hues = new Map();
+
+/** Give each word of a type another colour, in the order in which they appear. */
+function hueOf(type, word) {
+  if (!hues.has(type)) hues.set(type, new Map());
+  const words = hues.get(type);
+  if (!words.has(word)) words.set(word, words.size % HUES);
+  return words.get(word);
 }
 
 function glow(target, variable) {
