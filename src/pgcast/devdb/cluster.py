@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
-import subprocess
 import time
 from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import quote
@@ -17,7 +15,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from pgcast.devdb.binaries import Binaries, find_binaries, is_complete, mark_complete, usable
+from pgcast.devdb.binaries import Binaries, find_binaries, usable
 from pgcast.devdb.configuration import DEFAULTS, HOST, NOT_DURABLE, Setting, hba_file, settings_file
 from pgcast.devdb.folder import (
     claim_run,
@@ -29,7 +27,7 @@ from pgcast.devdb.folder import (
     remove_left_over_runs,
     server_account,
 )
-from pgcast.devdb.launch import command_line
+from pgcast.devdb.initdb import USER, cached_data, copy_data, make_data
 from pgcast.devdb.postmaster import Postmaster, StopMode, read_pid_file, remove_stale_pid_file
 from pgcast.model.errors import PgcastError
 
@@ -40,10 +38,7 @@ if TYPE_CHECKING:
 
 Auth = Literal["password", "trust"]
 
-USER = "postgres"
-
 _START_DEADLINE_S = 30.0
-_INITDB_DEADLINE_S = 120.0
 _STOP_DEADLINE_S = 10.0
 _POLL_S = 0.01
 _LOG_TAIL_BYTES = 2000
@@ -235,55 +230,18 @@ class Cluster:
         with locked(folder):
             remove_left_over_runs(folder)
             self._binaries = usable(self._binaries, folder, by_others=self._account is not None)
-            template = self._template(folder) if self._is_cached else None
+            cached = cached_data(self._binaries, self._account, folder) if self._is_cached else None
             run = make_run(folder)
             self._run_lock = _lock_of(run)
             self._run = run
             make_private(self.socket_directory, self._account)
             make_private(self.data, self._account)
-            if template is not None:
-                self._run_program(["/bin/cp", "-Rp", f"{template}/.", str(self.data)])
-        if template is None:
-            self._initdb(self.data)
+            if cached is not None:
+                copy_data(self._binaries, self._account, cached, self.data)
+        if cached is None:
+            make_data(self._binaries, self._account, self.data)
         method = "scram-sha-256" if self._auth == "password" else "trust"
         _write(run / "pg_hba.conf", hba_file(method))
-
-    def _template(self, folder: Path) -> Path:
-        """Return the data directory that initdb made, cached per version, programs and account."""
-        version = self._binaries.version()
-        uid = os.geteuid() if self._account is None else self._account.uid
-        home = folder / f"template-{version}-{self._binaries.fingerprint()}-{uid}"
-        if not is_complete(home):
-            shutil.rmtree(home, ignore_errors=True)
-            home.mkdir(mode=0o755)
-            make_private(home / "data", self._account)
-            self._initdb(home / "data")
-            mark_complete(home)
-        return home / "data"
-
-    def _initdb(self, data: Path) -> None:
-        initdb = str(self._binaries.program("initdb"))
-        # Without --no-sync it would wait for the disk, for the sake of a database that is still empty.
-        options = ["-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
-        self._run_program([initdb, "-D", str(data), *options])
-
-    def _run_program(self, program: Sequence[str]) -> None:
-        try:
-            done = subprocess.run(  # noqa: S603 - initdb and cp
-                command_line(program, account=self._account, environment=self._binaries.environment()),
-                # initdb asks for its working directory, and ours may be closed to the account.
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_INITDB_DEADLINE_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise PgcastError(f"{program[0]} took longer than {_INITDB_DEADLINE_S:g} s") from error
-        if done.returncode != 0:
-            raise PgcastError(f"{program[0]} failed: {' | '.join(done.stderr.splitlines()[-5:])}")
 
     def _start_on(self, ports: Sequence[int], deadline_s: float) -> None:
         """Start on the first of these ports that is free."""

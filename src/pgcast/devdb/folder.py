@@ -117,9 +117,13 @@ def claim_run(run: Path) -> int | None:
     """Take the lock of a run's folder.
 
     Returns:
-        A descriptor that holds it until it is closed, or None if the run is alive.
+        A descriptor that holds it until it is closed, or None if the run is alive or gone.
     """
-    descriptor = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(run, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        # Its owner has just removed it.
+        return None
     if _try_lock(descriptor):
         return descriptor
     os.close(descriptor)

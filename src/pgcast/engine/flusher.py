@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _SLICE_SOCKETS = 1000
 _CATCH_UP_BYTES = 256 * 1024
+_LARGE_TICK_BYTES = 16 * 1024
 
 Job: TypeAlias = "tuple[Group, Tick, list[Member]]"
 
@@ -57,13 +58,13 @@ class Flusher:
 
     def flush_when_due(self) -> None:
         """End the tick now, or at the time when it may end; after each batch of changes."""
-        if not self._dirty or self._slices is not None or self._timer is not None:
+        if not self._dirty or self._slices is not None:
             return
         loop = asyncio.get_running_loop()
         due_s = self._ended_at_s + self._gap_s
-        if loop.time() >= due_s:
+        if self.pending_bytes >= _LARGE_TICK_BYTES or loop.time() >= due_s:
             self._flush()
-        else:
+        elif self._timer is None:
             self._timer = loop.call_at(due_s, self._flush)
 
     def flush_now(self) -> None:

@@ -15,7 +15,6 @@ from pgcast.model.lsn import NO_LSN, Lsn
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pgcast.changes.payload import Payloads
     from pgcast.engine.ports import FrameText, Outlet
     from pgcast.fanout.ring import Ring, Tick
     from pgcast.matching.index import Entry
@@ -39,33 +38,6 @@ class Signature:
     topic: str
     entries: tuple[Entry, ...]
     is_legacy: bool
-
-
-class Rendered:
-    """The payloads of one change, each made when the first group asks for it."""
-
-    __slots__ = ("_as_text", "_current", "_legacy", "_payloads", "change")
-
-    def __init__(self, change: Change, payloads: Payloads, *, as_text: bool) -> None:
-        self.change = change
-        self._payloads = payloads
-        self._as_text = as_text
-        self._current: bytes | None = None
-        self._legacy: bytes | None = None
-
-    def current(self) -> bytes:
-        """Return the `data` of today's message."""
-        data = self._current
-        if data is None:
-            data = self._current = self._payloads.current(self.change)
-        return data
-
-    def legacy(self) -> bytes:
-        """Return the payload of the oldest protocol."""
-        data = self._legacy
-        if data is None:
-            data = self._legacy = self._payloads.legacy(self.change, as_text=self._as_text)
-        return data
 
 
 class Member:
@@ -121,9 +93,9 @@ class Group:
         "_parts",
         "behind",
         "is_exempt",
+        "is_legacy",
         "level",
         "pending",
-        "pending_bytes",
         "pending_from",
         "reading",
         "ring",
@@ -133,13 +105,13 @@ class Group:
 
     def __init__(self, signature: Signature, serializer: FrameText, ring: Ring) -> None:
         self.signature = signature
+        self.is_legacy = signature.is_legacy
         self.serializer = serializer
         self.level: dict[Member, None] = {}
         self.behind: dict[Member, None] = {}
         self.reading: dict[Member, None] = {}
         self.ring = ring
         self.pending: list[bytes] = []
-        self.pending_bytes = 0
         self.pending_from = 0
         self.is_exempt = False
         self._parts: dict[tuple[int, ...] | Kind, tuple[bytes, bytes]] = {}
@@ -150,48 +122,41 @@ class Group:
         return not (self.level or self.behind or self.reading)
 
     # fast path: per change and matching group
-    def add(self, rendered: Rendered, ids: tuple[int, ...]) -> int:
-        """Append one change's frame to the pending tick; return its size in bytes."""
-        signature = self.signature
-        if signature.is_legacy:
-            data = rendered.legacy()
-            prefix, suffix = self._parts_for(rendered.change.kind)
-        else:
-            data = rendered.current()
-            prefix, suffix = self._parts_for(ids)
+    def add(self, key: tuple[int, ...] | Kind, data: bytes) -> int:
+        """Append one change's frame to the pending tick.
+
+        Args:
+            key: The ids of the bindings that match; in the oldest protocol, the kind of change.
+            data: The change's payload, in the group's shape.
+
+        Returns:
+            The frame's size in bytes, its header left out.
+        """
+        prefix, suffix = self._parts.get(key) or self._make_parts(key)
         length = len(prefix) + len(data) + len(suffix)
         self.pending += (frame_header(length), prefix, data, suffix)
-        self.pending_bytes += length
         return length
 
-    def frame(self, rendered: Rendered, ids: tuple[int, ...]) -> bytes:
+    def frame(self, key: tuple[int, ...] | Kind, data: bytes) -> bytes:
         """Return one change's frame, for a member that is served alone."""
-        if self.signature.is_legacy:
-            data = rendered.legacy()
-            prefix, suffix = self._parts_for(rendered.change.kind)
-        else:
-            data = rendered.current()
-            prefix, suffix = self._parts_for(ids)
+        prefix, suffix = self._parts.get(key) or self._make_parts(key)
         return b"".join((frame_header(len(prefix) + len(data) + len(suffix)), prefix, data, suffix))
 
     def take_tick(self, window_end: int) -> Tick:
         """Join what is pending, once for everybody, and put it on the ring."""
         content = b"".join(self.pending)
         self.pending.clear()
-        self.pending_bytes = 0
         return self.ring.append(content, self.pending_from, window_end)
 
-    def _parts_for(self, key: tuple[int, ...] | Kind) -> tuple[bytes, bytes]:
-        parts = self._parts.get(key)
-        if parts is None:
-            if len(self._parts) >= _MAX_PARTS:
-                self._parts.clear()
-            topic = self.signature.topic
-            if isinstance(key, tuple):
-                parts = self.serializer.change_parts(topic, key)
-            else:
-                parts = self.serializer.legacy_parts(topic, key.value)
-            self._parts[key] = parts
+    def _make_parts(self, key: tuple[int, ...] | Kind) -> tuple[bytes, bytes]:
+        if len(self._parts) >= _MAX_PARTS:
+            self._parts.clear()
+        topic = self.signature.topic
+        if isinstance(key, tuple):
+            parts = self.serializer.change_parts(topic, key)
+        else:
+            parts = self.serializer.legacy_parts(topic, key.value)
+        self._parts[key] = parts
         return parts
 
 

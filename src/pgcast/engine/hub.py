@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pgcast.engine.flusher import Flusher
-from pgcast.engine.groups import Group, Member, Rendered
+from pgcast.engine.groups import Group, Member
 from pgcast.engine.hold import Hold
 from pgcast.engine.resume import Readers
 from pgcast.fanout.ring import Ring, RingBudget
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pgcast.model.change import Change
     from pgcast.model.lsn import Lsn
 
-_TICK_BYTES = 1 << 20
+TICK_BYTES = 1 << 20
+"""What may be pending, for all groups together, before the next change has to wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +72,35 @@ class Hub:
         self._index: Index[Group] = Index()
         self._groups: dict[Signature, Group] = {}
         self._members: dict[Outlet, dict[Member, None]] = {}
-        self.matched = 0
+        self.published = 0
 
     # fast path: per change
-    def publish(self, change: Change, now_s: float) -> None:
-        """Take over one committed change: into the window, and into the pending tick of every group that wants it."""
+    def publish(self, change: Change, size_bytes: int, now_s: float) -> None:
+        """Take over one committed change: into the window, and into the pending tick of every group that wants it.
+
+        Args:
+            change: The change.
+            size_bytes: How long it was in the WAL.
+            now_s: The loop's time, a few milliseconds old at most.
+        """
+        self.published += 1
         window = self.window
-        window.append(change, now_s)
-        matches = self._index.match(change)
-        if not matches:
-            return
-        rendered = Rendered(change, self._payloads, as_text=self._limits.legacy_as_text)
-        for group, ids in matches:
+        window.append(change, size_bytes, now_s)
+        current = legacy = None
+        for group, ids in self._index.match(change):
             if not group.level and not group.behind:
                 continue  # those who read the window find it there
             if not group.pending:
                 group.pending_from = window.end - 1
                 self.flusher.note_dirty(group)
-            self.flusher.pending_bytes += group.add(rendered, ids)
-            self.matched += 1
+            if not group.is_legacy:
+                if current is None:
+                    current = self._payloads.current(change)
+                self.flusher.pending_bytes += group.add(ids, current)
+            else:
+                if legacy is None:
+                    legacy = self._payloads.legacy(change, as_text=self._limits.legacy_as_text)
+                self.flusher.pending_bytes += group.add(change.kind, legacy)
 
     def batch_done(self, now_s: float) -> None:
         """End the tick if it may end, and trim the window; after each batch of envelopes."""
@@ -153,7 +164,7 @@ class Hub:
     @property
     def is_full(self) -> bool:
         """Whether to await `may_read` before the next change, also in the middle of a batch."""
-        return self.flusher.pending_bytes > _TICK_BYTES
+        return self.flusher.pending_bytes > TICK_BYTES
 
     async def may_read(self) -> None:
         """Return when there is room for more changes; other tasks get their turn meanwhile, and at least one."""

@@ -15,8 +15,9 @@ import structlog
 from pgcast.changes.payload import commit_timestamp
 from pgcast.changes.rows import make_row_reader
 from pgcast.engine.health import Health
+from pgcast.engine.hub import TICK_BYTES
 from pgcast.model.change import Change, Transaction
-from pgcast.model.errors import DatabaseError
+from pgcast.model.errors import PgcastError, StreamEnded
 from pgcast.model.lsn import NO_LSN, format_lsn
 from pgcast.model.position import epoch_of
 from pgcast.wal.decoder import Decoder
@@ -58,7 +59,6 @@ class Pipeline:
         self.epoch = ""
         self.opened = asyncio.Event()
         self.confirmed = NO_LSN
-        self.changes = 0
         self.transactions = 0
         self.reconnects = 0
         self._source = source
@@ -88,10 +88,13 @@ class Pipeline:
                     if not self.health.is_streaming:
                         await self.open()
                     await self._follow()
-                except DatabaseError as error:
+                except PgcastError as error:
                     self._broke(error)
-                    await self._source.close()
-                    await asyncio.sleep(self._backoff.next_s())
+                except Exception as error:
+                    log.exception("the pipeline failed")
+                    self._broke(StreamEnded(f"the pipeline failed: {type(error).__name__}"))
+                await self._source.close()
+                await asyncio.sleep(self._backoff.next_s())
         finally:
             self._stop_status()
             self.health.is_streaming = False
@@ -133,7 +136,7 @@ class Pipeline:
             log.warning("the slot is new: changes since the last one were lost; clients are told")
             self._when_lost()
 
-    def _broke(self, error: DatabaseError) -> None:
+    def _broke(self, error: PgcastError) -> None:
         if self.health.is_streaming:
             self.reconnects += 1
         self._stop_status()
@@ -160,6 +163,7 @@ class Pipeline:
     async def _take(self, batch: Sequence[bytes]) -> None:
         """Process envelopes in order; give way to other tasks every few milliseconds and while the hub is full."""
         decode = self._decoder.decode
+        publish = self._publish
         hub = self._hub
         clock = self._loop.time
         now_s = clock()
@@ -170,8 +174,8 @@ class Pipeline:
                 continue
             message = decode(envelope, XLOG_DATA_HEADER)
             if isinstance(message, Change):
-                self._take_change(message, now_s)
-                if hub.is_full:
+                publish(message, len(envelope), now_s)
+                if hub.flusher.pending_bytes > TICK_BYTES:
                     await hub.may_read()
             else:
                 await self._take_other(message)
@@ -182,15 +186,17 @@ class Pipeline:
                     await hub.may_read()
                     turn_ends_s = clock() + _TURN_S
 
-    def _take_change(self, change: Change, now_s: float) -> None:
-        index = self.progress.take()
+    def _publish(self, change: Change, size_bytes: int, now_s: float) -> None:
+        """Number a change and hand it on, unless it was taken over before."""
+        progress = self.progress
+        index = progress.index
+        progress.index = index + 1
         transaction = self._transaction
-        if index is None or transaction is None:
+        if index < progress.skip or transaction is None:
             return
         change.transaction = transaction
         change.index = index
-        self.changes += 1
-        self._hub.publish(change, now_s)
+        self._hub.publish(change, size_bytes, now_s)
 
     async def _take_other(self, message: Message) -> None:
         if isinstance(message, Begin):
@@ -206,7 +212,7 @@ class Pipeline:
             for oid in message.relation_oids:
                 reader = self._decoder.readers.get(oid)
                 if reader is not None:
-                    self._take_change(reader.truncate(), now_s)
+                    self._publish(reader.truncate(), 0, now_s)
 
     def _begin(self, begin: Begin) -> None:
         self.progress.begin(begin.final_lsn)

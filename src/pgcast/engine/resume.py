@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from pgcast.engine.groups import Rendered
 from pgcast.model.lsn import NO_LSN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgcast.changes.payload import Payloads
-    from pgcast.engine.groups import Member, Reading
+    from pgcast.engine.groups import Group, Member, Reading
     from pgcast.fanout.window import Window
     from pgcast.model.change import Change
     from pgcast.model.lsn import Lsn
@@ -115,7 +114,7 @@ class Readers:
             reading.at += 1
             ids = _wanted(member, reading, change)
             if ids:
-                frame = member.group.frame(Rendered(change, self._payloads, as_text=self._as_text), ids)
+                frame = self._frame(member.group, change, ids)
                 frames.append(frame)
                 size += len(frame)
                 if size > _CHUNK_BYTES:
@@ -123,6 +122,11 @@ class Readers:
         if frames:
             member.outlet.write(b"".join(frames))
         return True
+
+    def _frame(self, group: Group, change: Change, ids: tuple[int, ...]) -> bytes:
+        if group.is_legacy:
+            return group.frame(change.kind, self._payloads.legacy(change, as_text=self._as_text))
+        return group.frame(ids, self._payloads.current(change))
 
 
 def _wanted(member: Member, reading: Reading, change: Change) -> tuple[int, ...]:

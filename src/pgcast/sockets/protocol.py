@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+_SHUTDOWN_S = 2.0
+"""How long a stopping server waits for a client to take its last bytes."""
+
 _REASONS = {
     401: "Unauthorized",
     403: "Forbidden",
@@ -163,6 +166,17 @@ class Connection(asyncio.Protocol):
 
     def close(self, code: int, reason: str) -> None:
         """Send a close frame, and end the connection when the client answers it, or after a while."""
+        self._close(code, reason, self._options.close_s)
+
+    def shutdown(self) -> None:
+        """Close such that the client comes back; the server is stopping and waits for it, but not for long."""
+        if self._close_timer is not None and self._transport is not None:
+            self._end_within(_SHUTDOWN_S)
+        self._close(CloseCode.SERVICE_RESTART, "Server requested disconnect", _SHUTDOWN_S)
+
+    # Inside
+
+    def _close(self, code: int, reason: str, within_s: float) -> None:
         if self._transport is None or self._close_timer is not None:
             return
         if self._websocket.state is State.OPEN:
@@ -170,15 +184,7 @@ class Connection(asyncio.Protocol):
             self._flush()
         else:
             self._transport.close()
-        self._end_soon()
-
-    # What the server says
-
-    def shutdown(self) -> None:
-        """Close such that the client comes back."""
-        self.close(CloseCode.SERVICE_RESTART, "Server requested disconnect")
-
-    # Inside
+        self._end_within(within_s)
 
     def _take(self, events: list[Event]) -> None:
         for event in events:
@@ -187,8 +193,8 @@ class Connection(asyncio.Protocol):
             elif not isinstance(event, Response):
                 self._take_frame(event)
         self._flush()
-        if self._websocket.close_expected():
-            self._end_soon()
+        if self._websocket.close_expected() and self._close_timer is None:
+            self._end_within(self._options.close_s)
 
     def _answer_handshake(self, request: Request) -> None:
         response = self._websocket.accept(request)
@@ -245,10 +251,11 @@ class Connection(asyncio.Protocol):
             else:
                 transport.close()
 
-    def _end_soon(self) -> None:
-        if self._close_timer is None and self._transport is not None:
-            loop = asyncio.get_running_loop()
-            self._close_timer = loop.call_later(self._options.close_s, self._transport.abort)
+    def _end_within(self, seconds: float) -> None:
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        if self._transport is not None:
+            self._close_timer = asyncio.get_running_loop().call_later(seconds, self._transport.abort)
 
 
 def _refused(refusal: Refusal) -> Response:

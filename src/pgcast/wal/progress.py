@@ -15,18 +15,18 @@ class Progress:
     Attributes:
         received: The furthest WAL position heard of: what a status message reports as written.
         commit_lsn: The commit LSN of the transaction that is open, or was the last one.
-        index: The number that the open transaction's next change has.
-        is_open: Whether a transaction is open.
+        index: The number that the open transaction's next change has; counted up by whoever takes the changes.
+        skip: Changes of the open transaction below this number have been taken over before.
         ended: The end LSN of the last complete transaction: where a new stream may start.
     """
 
-    __slots__ = ("_done_index", "_done_lsn", "commit_lsn", "ended", "index", "is_open", "received")
+    __slots__ = ("_done_index", "_done_lsn", "commit_lsn", "ended", "index", "received", "skip")
 
     def __init__(self) -> None:
         self.received = NO_LSN
         self.commit_lsn = NO_LSN
         self.index = 0
-        self.is_open = False
+        self.skip = 0
         self.ended = NO_LSN
         # Of the transaction with this commit LSN, so many changes have been taken over; of later ones none.
         self._done_lsn = NO_LSN
@@ -40,36 +40,36 @@ class Progress:
         """A transaction begins."""
         self.commit_lsn = commit_lsn
         self.index = 0
-        self.is_open = True
-
-    def take(self) -> int | None:
-        """Return the index of the open transaction's next change; None if that change has been taken over before."""
-        index = self.index
-        self.index = index + 1
-        if self.commit_lsn > self._done_lsn:
-            self._done_lsn = self.commit_lsn
-            self._done_index = 1
-            return index
-        if self.commit_lsn == self._done_lsn and index >= self._done_index:
-            self._done_index = index + 1
-            return index
-        return None
+        if commit_lsn > self._done_lsn:
+            self.skip = 0
+        elif commit_lsn == self._done_lsn:
+            self.skip = self._done_index
+        else:
+            self.skip = _ALL
 
     def commit(self, end_lsn: Lsn) -> bool:
         """The open transaction is complete; say whether that is news."""
-        self.is_open = False
+        self._note_done()
         self.hear(end_lsn)
         is_news = end_lsn > self.ended
         self.ended = max(self.ended, end_lsn)
         return is_news
 
     def break_off(self) -> None:
-        """The connection broke: an open transaction will come again from its beginning."""
-        self.is_open = False
-        self.index = 0
+        """The connection broke: an open transaction will come again from its beginning. Twice is safe."""
+        self._note_done()
 
     def restart(self) -> None:
         """Another history begins: nothing that was taken over counts any more."""
         self.received = self.commit_lsn = self.ended = self._done_lsn = NO_LSN
-        self.index = self._done_index = 0
-        self.is_open = False
+        self.index = self.skip = self._done_index = 0
+
+    def _note_done(self) -> None:
+        if self.commit_lsn > self._done_lsn:
+            self._done_lsn = self.commit_lsn
+            self._done_index = self.index
+        elif self.commit_lsn == self._done_lsn:
+            self._done_index = max(self._done_index, self.index)
+
+
+_ALL = 1 << 62

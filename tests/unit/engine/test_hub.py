@@ -34,7 +34,7 @@ def publish(hub: Hub, *commits: int, count: int = 1) -> None:
     for commit_lsn in commits:
         one = transaction(commit_lsn)
         for index in range(count):
-            hub.publish(change(one, index, on=TODOS), now_s=0)
+            hub.publish(change(one, index, on=TODOS), 50, now_s=0)
         hub.window.commit(Lsn(commit_lsn + 5))
         hub.passed(Lsn(commit_lsn + 5))
     hub.batch_done(now_s=0)

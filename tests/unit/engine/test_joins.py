@@ -155,7 +155,7 @@ def test_what_is_neither_is_refused(text: str):
 def filled() -> Window:
     window = Window(1 << 20, 60)
     for commit_lsn in (100, 200, 300):
-        window.append(change(transaction(commit_lsn)), 0)
+        window.append(change(transaction(commit_lsn)), 50, 0)
         window.commit(Lsn(commit_lsn + 5))
     return window
 
@@ -193,7 +193,7 @@ def test_a_position_gets_what_came_after_it_and_a_time_what_came_at_it():
 def test_another_database_the_future_and_what_is_gone_are_gaps(position: Position):
     window = filled()
     window.restart(Lsn(1))
-    window.append(change(transaction(350)), 0)
+    window.append(change(transaction(350)), 50, 0)
     start = start_of([(1, str(position))], snapshot(), window, EPOCH, window.end)
     assert start.has_gap
     assert start.reading.at == window.start
@@ -211,6 +211,6 @@ def test_of_bindings_that_share_an_id_the_one_that_wants_more_decides():
 def test_a_time_is_reached_once_and_stays_reached():
     window = Window(1 << 20, 60)
     for commit_lsn, committed_us in ((100, 10_000), (200, 30_000), (300, 20_000)):
-        window.append(change(transaction(commit_lsn, committed_us=committed_us)), 0)
+        window.append(change(transaction(commit_lsn, committed_us=committed_us)), 50, 0)
         window.commit(Lsn(commit_lsn + 5))
     assert delivered(window, "1970-01-01T00:00:00.030Z", snapshot()) == [200, 300]

@@ -10,7 +10,7 @@ def fill(window: Window, *commits: int, count: int = 1, now_s: float = 0.0) -> N
     for commit_lsn in commits:
         one = transaction(commit_lsn)
         for index in range(count):
-            window.append(change(one, index), now_s)
+            window.append(change(one, index), 50, now_s)
         window.commit(Lsn(commit_lsn + 5))
 
 
@@ -55,7 +55,7 @@ def test_a_large_transaction_is_dropped_piece_by_piece_and_confirmed_only_with_i
     window = Window(1 << 30, 60)
     one = transaction(100)
     for index in range(4001):
-        window.append(change(one, index), now_s=0 if index < 2000 else 100)
+        window.append(change(one, index), 0, now_s=0 if index < 2000 else 100)
     window.trim(100)
     assert (window.start, window.confirmable) == (2000, 0)
     window.commit(Lsn(105))
@@ -65,7 +65,7 @@ def test_a_large_transaction_is_dropped_piece_by_piece_and_confirmed_only_with_i
 
 def test_the_open_segment_is_never_dropped():
     window = Window(1, 1)
-    window.append(change(transaction(100)), now_s=0)
+    window.append(change(transaction(100)), 50, now_s=0)
     window.trim(1000)
     assert window.start == 0
 
@@ -128,7 +128,7 @@ def test_before_the_slots_own_beginning_there_is_a_gap():
 def test_a_time_is_found_even_if_commit_times_do_not_ascend():
     window = Window(1 << 20, 60)
     for commit_lsn, committed_us in ((100, 10), (200, 30), (300, 20), (400, 40)):
-        window.append(change(transaction(commit_lsn, committed_us=committed_us)), 0)
+        window.append(change(transaction(commit_lsn, committed_us=committed_us)), 50, 0)
         window.commit(Lsn(commit_lsn + 5))
     assert window.number_at_time(20) == 1
     assert window.number_at_time(30) == 1
@@ -157,7 +157,7 @@ def test_a_snapshot_that_sees_all_starts_at_the_end():
 def test_a_snapshot_finds_what_was_running_however_old_its_id_is():
     window = Window(1 << 20, 60)
     for xid in (50, 7, 51):
-        window.append(change(transaction(xid * 10, xid=xid)), 0)
+        window.append(change(transaction(xid * 10, xid=xid)), 50, 0)
         window.commit(Lsn(xid * 10 + 5))
     assert window.first_unseen(snapshot(xmin=7, xmax=60, running=(7,))) == 1
 
@@ -165,7 +165,7 @@ def test_a_snapshot_finds_what_was_running_however_old_its_id_is():
 def test_a_snapshot_finds_what_committed_after_it():
     window = Window(1 << 20, 60)
     for xid in (50, 60, 55):
-        window.append(change(transaction(xid * 10, xid=xid)), 0)
+        window.append(change(transaction(xid * 10, xid=xid)), 50, 0)
         window.commit(Lsn(xid * 10 + 5))
     assert window.first_unseen(snapshot(xmin=52, xmax=52)) == 1
 
@@ -173,7 +173,7 @@ def test_a_snapshot_finds_what_committed_after_it():
 def test_transaction_ids_are_compared_across_the_wrap():
     window = Window(1 << 20, 60)
     for commit_lsn, xid in ((100, (1 << 32) - 2), (200, 3)):
-        window.append(change(transaction(commit_lsn, xid=xid)), 0)
+        window.append(change(transaction(commit_lsn, xid=xid)), 50, 0)
         window.commit(Lsn(commit_lsn + 5))
     wrapped = (1 << 32) + 4
     assert window.first_unseen(snapshot(xmin=wrapped, xmax=wrapped)) == 2
@@ -182,9 +182,9 @@ def test_transaction_ids_are_compared_across_the_wrap():
 
 def test_a_transaction_that_came_in_two_streams_is_found_from_its_beginning():
     window = Window(1 << 20, 60)
-    window.append(change(transaction(100, xid=9), 0), 0)
+    window.append(change(transaction(100, xid=9), 0), 50, 0)
     window.break_off()
-    window.append(change(transaction(100, xid=9), 1), 0)
+    window.append(change(transaction(100, xid=9), 1), 50, 0)
     window.commit(Lsn(105))
     assert window.first_unseen(snapshot(xmin=9, xmax=20, running=(9,))) == 0
 

@@ -1,0 +1,90 @@
+"""What was measured, gathered by workload and system, and printed as a table and as ratios.
+
+Absolute figures say as much about the machine as about the software. What is worth comparing is the ratio of two
+systems in the same round, taken in turns; of the rounds' ratios the median is printed, and the extremes.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from statistics import median
+
+OURS = "pgcast"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run of one system.
+
+    Attributes:
+        per_s: Messages (rows, deliveries) per second.
+        cpu_us: Processor time of the measured process per message, in microseconds.
+        load_busy: The part of a core that the load generator took: near 1 it is what was measured. None without one.
+    """
+
+    per_s: float
+    cpu_us: float
+    load_busy: float | None = None
+
+
+class Results:
+    """The runs of a scenario.
+
+    Args:
+        scenario: Its name, the first word of its lines.
+        unit: What is counted, in the plural.
+    """
+
+    def __init__(self, scenario: str, unit: str) -> None:
+        self.scenario = scenario
+        self.unit = unit
+        self.mistakes: list[str] = []
+        self._runs: dict[str, dict[str, dict[int, Measured]]] = {}
+
+    def add(self, workload: str, system: str, number: int, run: Measured) -> None:
+        """Keep a run of a round."""
+        self._runs.setdefault(workload, {}).setdefault(system, {})[number] = run
+        say(f"{self.scenario} {workload}, round {number}: {system} {run.per_s:,.0f} {self.unit}/s")
+
+    def add_mistake(self, workload: str, system: str, number: int, mistake: Exception) -> None:
+        """Keep what went wrong in a run, in place of its figures."""
+        self.mistakes.append(f"{self.scenario} {workload}, round {number}: {system}: {mistake}")
+        say(self.mistakes[-1])
+
+    def print(self) -> None:
+        """Print the table, then the ratios."""
+        print(f"\n{'':26}{'':16}{self.unit + '/s':>16}{'CPU us each':>14}{'load busy':>12}{'runs':>6}")
+        for workload, systems in self._runs.items():
+            for system, runs in systems.items():
+                per_s = median(run.per_s for run in runs.values())
+                cpu_us = median(run.cpu_us for run in runs.values())
+                busy = [run.load_busy for run in runs.values() if run.load_busy is not None]
+                share = f"{median(busy):.0%}" if busy else "-"
+                name = f"{self.scenario} {workload}"
+                print(f"{name:26}{system:16}{per_s:>16,.0f}{cpu_us:>14.2f}{share:>12}{len(runs):>6}")
+        print()
+        for workload, systems in self._runs.items():
+            for other in systems:
+                if other != OURS and OURS in systems:
+                    self._print_ratios(workload, other, systems[OURS], systems[other])
+
+    def _print_ratios(self, workload: str, other: str, ours: dict[int, Measured], theirs: dict[int, Measured]) -> None:
+        rounds = sorted(ours.keys() & theirs.keys())
+        if not rounds:
+            return
+        name = f"{self.scenario} {workload}"
+        speed = [ours[number].per_s / theirs[number].per_s for number in rounds]
+        print(f"{name:26}{OURS} / {other} = {_summary(speed)}")
+        if all(theirs[number].cpu_us for number in rounds):
+            cost = [ours[number].cpu_us / theirs[number].cpu_us for number in rounds]
+            print(f"{name:26}{OURS} / {other} = {_summary(cost)} in CPU time")
+
+
+def say(text: str) -> None:
+    """Tell on standard error how far we are."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _summary(ratios: list[float]) -> str:
+    return f"{median(ratios):.2f} (median of {len(ratios)}, {min(ratios):.2f} to {max(ratios):.2f})"
