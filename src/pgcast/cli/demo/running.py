@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pgcast.app import Server
 from pgcast.cli.demo.rows import rows_route
@@ -67,13 +67,14 @@ async def _serve(
     server = Server(settings, [*inspector_routes(), rows_route(dsn, PUBLICATION)])
     started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(server.run(started.set_result), name="server")
+    first: set[asyncio.Future[Any]] = {serving, started, stopped}
     try:
-        await asyncio.wait({serving, started, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
         if started.done():
             say(f"open http://localhost:{started.result()}/ in a browser; Ctrl-C ends it")
             say(f'write something yourself: psql "{dsn}"')
             writing = asyncio.create_task(_write(dsn, rate), name="traffic")
-            # None of them ends by itself, unless something is wrong with it.
+            # Server and traffic end by themselves only if something is wrong with them.
             await asyncio.wait({serving, writing, stopped}, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
             writing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
