@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import resource
-import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,7 @@ from pgcast.state import StateFile
 from pgcast.web.routes import make_web
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Generator, Sequence
     from pathlib import Path
 
     from starlette.routing import BaseRoute
@@ -112,9 +111,13 @@ class Server:
         self._settings = settings
         self._routes = routes
         self._uvicorn: uvicorn.Server | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._is_stopped = False
 
     async def run(self, when_started: Callable[[int], None] | None = None) -> None:
-        """Serve until a signal or `stop` says otherwise; then send the clients away and confirm what was delivered.
+        """Serve until `stop` is called; then send the clients away and confirm what was delivered.
+
+        Signals are the caller's business.
 
         Args:
             when_started: Called with the port once clients may come.
@@ -123,9 +126,24 @@ class Server:
             SettingsError: The address cannot be listened on.
             DatabaseError: The replication stream cannot be opened; the subclass says why.
         """
+        self._running = asyncio.current_task()
+        try:
+            await self._run(when_started)
+        except asyncio.CancelledError:
+            if not self._is_stopped:
+                raise
+
+    def stop(self) -> None:
+        """Ask `run` to end, however far it is; twice is safe."""
+        self._is_stopped = True
+        if self._uvicorn is not None:
+            self._uvicorn.should_exit = True
+        elif self._running is not None:
+            self._running.cancel()
+
+    async def _run(self, when_started: Callable[[int], None] | None) -> None:
         _raise_file_limit()
-        listening = _listen(self._settings.listen_address, self._settings.port)
-        with contextlib.closing(listening), _quiet_signals():
+        with contextlib.closing(_listen(self._settings.listen_address, self._settings.port)) as listening:
             node = make_node(self._settings)
             state = _State(node, self._settings.state_dir)
             try:
@@ -134,11 +152,6 @@ class Server:
                     await self._serve(node, listening, when_started)
             finally:
                 await node.stop()
-
-    def stop(self) -> None:
-        """Ask `run` to end; twice is safe."""
-        if self._uvicorn is not None:
-            self._uvicorn.should_exit = True
 
     async def _serve(self, node: Node, listening: socket.socket, when_started: Callable[[int], None] | None) -> None:
         settings = self._settings
@@ -256,9 +269,14 @@ async def _collect_garbage(count_connections: Callable[[], int]) -> None:
 
 
 class _NotifyingServer(uvicorn.Server):
-    """A server that tells when clients may come."""
+    """A server that tells when clients may come, and does not handle signals."""
 
     when_started: Callable[[], None] | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave signals alone."""
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -319,14 +337,3 @@ def _raise_file_limit() -> None:
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-@contextlib.contextmanager
-def _quiet_signals() -> Iterator[None]:
-    """Let uvicorn's second raising of a signal, after it has stopped in good order, end in nothing."""
-    with contextlib.ExitStack() as stack:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(ValueError):  # not in the main thread: uvicorn leaves signals alone there, too
-                before = signal.signal(number, lambda *_: None)
-                stack.callback(signal.signal, number, before)
-        yield

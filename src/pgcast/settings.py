@@ -127,7 +127,7 @@ class Settings(BaseSettings):
     resume: ResumeBy = Field(
         ResumeBy.PARAMETER,
         alias="PGCAST_RESUME",
-        description="what tells a returning client: parameter (`resume` in the URL) or identity (also the token's `sub`)",
+        description="tells a returning client: parameter (`resume` in the URL) or identity (also the token's `sub`)",
     )
     state_dir: Path | None = Field(
         None, alias="PGCAST_STATE_DIR", description="a folder in which acknowledged positions survive a restart"
