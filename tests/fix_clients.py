@@ -71,6 +71,7 @@ REALTIME_JS_1_7 = Client("realtime-js-1-7-5", None, "/socket")
 REALTIME_PY = Client("realtime-py", None, "/socket")
 
 JAVASCRIPT_CLIENTS = (SUPABASE_JS, SUPABASE_JS_V1, REALTIME_JS, REALTIME_JS_V1, REALTIME_JS_2_10)
+CLIENTS = (*JAVASCRIPT_CLIENTS, REALTIME_JS_1_7, REALTIME_PY)
 
 
 class Application:
