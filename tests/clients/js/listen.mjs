@@ -10,6 +10,7 @@
 //   params        more parameters for the socket's URL, for example {"resume": "an-id"}
 //   heartbeat_ms  how often the client asks whether the server is there; the package's own choice if it is missing
 //   follows       keep `since` in every binding at the last change's commit_timestamp, so that a rejoin resumes there
+//   converts      realtime-js-1-7-5: convert records with the package's own Transformers, as supabase-js 1 did
 //   channels      topics as an application names them, without "realtime:"; `bindings` are those of postgres_changes, and
 //                 `config` is the channel's own, for example {"private": true}. For realtime-js-1-7-5 the topic is the
 //                 subscription: "realtime:public:t:id=eq.5"
@@ -64,14 +65,23 @@ function today(client, { follows }) {
 }
 
 // The clients before: the topic says what is listened to, and the channel has no statuses of its own.
-function before(client) {
+function before(client, { converts }, { convertChangeData }) {
   const joined = new Map();
+  function hand(change) {
+    if (!converts) return change;
+    const { columns, record, old_record } = change;
+    return {
+      ...change,
+      ...(record && { record: convertChangeData(columns, record) }),
+      ...(old_record && { old_record: convertChangeData(columns, old_record) }),
+    };
+  }
   client.connect();
   return {
     join({ topic }) {
       const channel = client.channel(topic);
-      channel.on("*", (change) => print({ change, topic, listener: 0 }));
-      channel.on("INSERT", (change) => print({ change, topic, listener: 1 }));
+      channel.on("*", (change) => print({ change: hand(change), topic, listener: 0 }));
+      channel.on("INSERT", (change) => print({ change: hand(change), topic, listener: 1 }));
       channel.on("system", (system) => print({ system, topic }));
       channel.onError(() => printStatus("CHANNEL_ERROR", topic));
       channel.onClose(() => printStatus("CLOSED", topic));
@@ -126,9 +136,9 @@ const PACKAGES = {
   },
 
   async "realtime-js-1-7-5"(config) {
-    const { RealtimeClient } = await import("realtime-js-1-7-5");
+    const { RealtimeClient, Transformers } = await import("realtime-js-1-7-5");
     const client = new RealtimeClient(config.url, options(config));
-    return { ...before(client), end: () => client.disconnect() };
+    return { ...before(client, config, Transformers), end: () => client.disconnect() };
   },
 };
 
