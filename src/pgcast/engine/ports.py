@@ -115,8 +115,11 @@ class Catalog(Protocol):
         """
         ...
 
-    async def published_tables(self) -> Sequence[PublishedTable]:
-        """Return all tables of the followed publications; answers may be as old as a second.
+    async def published_tables(self, *, is_fresh: bool = False) -> Sequence[PublishedTable]:
+        """Return all tables of the followed publications.
+
+        Args:
+            is_fresh: Ask the database after this call; otherwise the answer may be as old as a second.
 
         Raises:
             DatabaseError: The database could not be asked.
