@@ -18,10 +18,13 @@ from pgcast.channels.limits import Limits
 from pgcast.engine.acknowledged import Identity
 from pgcast.engine.backoff import Backoff
 from pgcast.engine.hub import HubLimits
-from pgcast.engine.node import Node
+from pgcast.engine.node import Node, NodeLimits
+from pgcast.engine.ports import Database
+from pgcast.engine.watch import LagLimits
 from pgcast.model.errors import SettingsError
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import Target, parse_target
+from pgcast.postgres.observer import PostgresObserver
 from pgcast.postgres.replication import ReplicationSource
 from pgcast.settings import LegacyValues, ResumeBy, Settings
 from pgcast.sockets.handshake import Admission, Refusal, TokenDoorkeeper
@@ -73,30 +76,35 @@ def make_node(settings: Settings) -> Node:
         SettingsError: DATABASE_URL cannot be read.
     """
     target = target_of(settings)
-    source = ReplicationSource(
-        target,
-        slot=settings.slot_name,
-        publications=settings.publications,
-        temporary_slot=settings.temporary_slot,
+    publications = settings.publications
+    database = Database(
+        source=ReplicationSource(
+            target, slot=settings.slot_name, publications=publications, temporary_slot=settings.temporary_slot
+        ),
+        catalog=PostgresCatalog(target, publications=publications),
+        observer=PostgresObserver(target, slot=settings.slot_name, publications=publications),
+        publications=publications,
     )
-    hub_limits = HubLimits(
-        ring_bytes=settings.ring_mb * _MB,
-        rings_bytes=settings.rings_mb * _MB,
-        window_bytes=settings.window_mb * _MB,
-        window_s=settings.window_s,
-        flush_gap_s=settings.flush_ms / 1000,
-        hold_s=settings.hold_s,
-        legacy_as_text=settings.legacy_values is LegacyValues.TEXT,
-    )
-    return Node(
-        source,
-        PostgresCatalog(target, publications=settings.publications),
-        Payloads(),
-        hub_limits,
-        Limits(max_channels=settings.max_channels),
+    limits = NodeLimits(
+        hub=HubLimits(
+            ring_bytes=settings.ring_mb * _MB,
+            rings_bytes=settings.rings_mb * _MB,
+            window_bytes=settings.window_mb * _MB,
+            window_s=settings.window_s,
+            flush_gap_s=settings.flush_ms / 1000,
+            hold_s=settings.hold_s,
+            legacy_as_text=settings.legacy_values is LegacyValues.TEXT,
+        ),
+        client=Limits(max_channels=settings.max_channels),
+        lag=LagLimits(
+            warn_bytes=settings.lag_warn_mb * _MB,
+            max_bytes=settings.max_replication_lag_mb * _MB,
+            drops_slot=settings.drop_slot,
+        ),
         max_clients=settings.max_connections,
-        backoff=Backoff(settings.db_reconnect_backoff_min / 1000, settings.db_reconnect_backoff_max / 1000),
     )
+    backoff = Backoff(settings.db_reconnect_backoff_min / 1000, settings.db_reconnect_backoff_max / 1000)
+    return Node(database, Payloads(), limits, backoff)
 
 
 class Server:

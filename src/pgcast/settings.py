@@ -84,6 +84,17 @@ class Settings(BaseSettings):
     db_reconnect_backoff_max: int = Field(
         15_000, alias="DB_RECONNECT_BACKOFF_MAX", ge=1, description="longest wait before reconnecting, milliseconds"
     )
+    max_replication_lag_mb: int = Field(
+        0, alias="MAX_REPLICATION_LAG_MB", ge=0, description="over it the window is given up; 0: no limit"
+    )
+    lag_warn_mb: int = Field(
+        1024, alias="PGCAST_LAG_WARN_MB", ge=0, description="over it a warning is logged once a minute; 0: never"
+    )
+    drop_slot: bool = Field(
+        default=False,
+        alias="PGCAST_DROP_SLOT",
+        description="over MAX_REPLICATION_LAG_MB, drop the slot and make it anew: changes are lost, clients are told",
+    )
     port: int = Field(4000, alias="PORT", ge=0, le=65535, description="the HTTP and WebSocket port; 0 takes a free one")
     hostname: str = Field("localhost", alias="HOSTNAME", description="the host in the URLs that pgcast prints")
     bind: str | None = Field(

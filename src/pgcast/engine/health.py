@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 STALE_S = 10.0
 """A stream that said nothing for so long, though asked every second, is not ready."""
@@ -16,19 +16,23 @@ class Health:
         is_streaming: Whether a replication stream is open.
         heard_at_s: When Postgres last sent anything, on the loop's clock.
         trouble: Why no stream is open; empty while one is.
+        missing: Publications that are followed and do not exist.
     """
 
     is_streaming: bool = False
     heard_at_s: float = 0.0
     trouble: str = "the replication stream has not been opened yet"
+    missing: list[str] = field(default_factory=list)
 
     def is_ready(self, now_s: float) -> bool:
         """Say whether changes flow, or would."""
-        return self.is_streaming and now_s - self.heard_at_s <= STALE_S
+        return not self.why_not(now_s)
 
     def why_not(self, now_s: float) -> str:
         """Say in one line what is wrong; empty when ready."""
         if not self.is_streaming:
             return self.trouble
+        if self.missing:
+            return f"publications do not exist: {', '.join(self.missing)}"
         silent_s = now_s - self.heard_at_s
         return "" if silent_s <= STALE_S else f"the replication stream has been silent for {silent_s:.0f} s"

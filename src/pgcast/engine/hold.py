@@ -48,6 +48,11 @@ class Hold:
         if self._waits.pop(group, None) is not None:
             self._changed.set()
 
+    def let_go(self) -> None:
+        """End all holds: there is nothing to read any more."""
+        self._waits.clear()
+        self._changed.set()
+
     async def wait(self) -> None:
         """Return when no group holds any more."""
         while self._waits:

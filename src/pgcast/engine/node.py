@@ -6,23 +6,24 @@ Shutdown is: stop accepting, send the clients away such that they come back, end
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pgcast.channels.limits import Limits
 from pgcast.channels.session import Session
 from pgcast.engine.acknowledged import Acknowledged
 from pgcast.engine.clients import Client, Memory, Surroundings
-from pgcast.engine.hub import Hub
+from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.pipeline import Pipeline
 from pgcast.engine.snapshots import Snapshots
+from pgcast.engine.watch import LagLimits, Watch
 from pgcast.model.errors import SlotBusy
 
 if TYPE_CHECKING:
     from pgcast.changes.payload import Payloads
-    from pgcast.channels.limits import Limits
     from pgcast.engine.acknowledged import Identity
     from pgcast.engine.backoff import Backoff
-    from pgcast.engine.hub import HubLimits
-    from pgcast.engine.ports import Catalog, ChangeSource, Outlet
+    from pgcast.engine.ports import Database, Outlet
     from pgcast.frames.codec import Serializer
 
 _BUSY_S = 10.0
@@ -30,42 +31,45 @@ _BUSY_RETRY_S = 0.25
 _PING_S = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class NodeLimits:
+    """A node's bounds.
+
+    Attributes:
+        hub: Rings, window and ticks.
+        client: What one client may ask for.
+        lag: How much WAL may wait for the slot.
+        max_clients: How many may be connected.
+    """
+
+    hub: HubLimits = field(default_factory=HubLimits)
+    client: Limits = field(default_factory=Limits)
+    lag: LagLimits = field(default_factory=LagLimits)
+    max_clients: int = 16_384
+
+
 class Node:
     """Everything between the replication stream and the sockets. Made on the event loop it runs on.
 
     Args:
-        source: The replication stream.
-        catalog: Asked about tables, types and snapshots.
+        database: What is followed.
         payloads: What turns a change into the JSON of its message.
-        hub_limits: The bounds of rings, window and ticks.
-        client_limits: What one client may ask for.
-        max_clients: How many may be connected.
+        limits: The bounds.
         backoff: How long to wait before the stream is opened again.
     """
 
-    def __init__(
-        self,
-        source: ChangeSource,
-        catalog: Catalog,
-        payloads: Payloads,
-        hub_limits: HubLimits,
-        client_limits: Limits,
-        *,
-        max_clients: int,
-        backoff: Backoff,
-    ) -> None:
-        self.hub = Hub(payloads, hub_limits)
-        self.pipeline = Pipeline(source, catalog, self.hub, backoff, self._tell_gap)
+    def __init__(self, database: Database, payloads: Payloads, limits: NodeLimits, backoff: Backoff) -> None:
+        self.hub = Hub(payloads, limits.hub)
+        self.pipeline = Pipeline(database, self.hub, backoff, self._tell_gap)
+        self.watch = Watch(database.observer, self.pipeline, self.hub, limits.lag)
         self.clients: dict[Client, None] = {}
         self.is_draining = False
-        self._catalog = catalog
-        self._snapshots = Snapshots(catalog)
-        self.memory = Memory(Acknowledged(hub_limits.window_s), hub_limits.window_s)
-        self._around = Surroundings(self.hub, catalog, self._snapshots, self.pipeline, self.memory)
-        self._client_limits = client_limits
-        self._max_clients = max_clients
-        self._following: asyncio.Task[None] | None = None
-        self._pinging: asyncio.Task[None] | None = None
+        self._database = database
+        self._limits = limits
+        self._snapshots = Snapshots(database.catalog)
+        self.memory = Memory(Acknowledged(limits.hub.window_s), limits.hub.window_s)
+        self._around = Surroundings(self.hub, database.catalog, self._snapshots, self.pipeline, self.memory)
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Open the stream and follow it from now on. A slot that a dying predecessor holds is waited for, briefly.
@@ -83,17 +87,20 @@ class Node:
                 if loop.time() > give_up_s:
                     raise
                 await asyncio.sleep(_BUSY_RETRY_S)
-        self._following = asyncio.create_task(self.pipeline.run(), name="pipeline")
-        self._pinging = asyncio.create_task(self._ping(), name="pings")
+        self._tasks = [
+            asyncio.create_task(self._ping(), name="pings"),
+            asyncio.create_task(self.watch.run(), name="watch"),
+            asyncio.create_task(self.pipeline.run(), name="pipeline"),
+        ]
 
     @property
     def is_full(self) -> bool:
         """Whether no further client may connect."""
-        return len(self.clients) >= self._max_clients
+        return len(self.clients) >= self._limits.max_clients
 
     def connect(self, serializer: Serializer, outlet: Outlet, identity: Identity | None = None) -> Client:
         """Begin the conversation with a client whose handshake is done; an identity lets it resume later."""
-        session = Session(serializer, self._client_limits)
+        session = Session(serializer, self._limits.client)
         client = Client(session, serializer, outlet, self._around, identity=identity, when_gone=self._forget)
         self.clients[client] = None
         return client
@@ -107,14 +114,14 @@ class Node:
     async def stop(self) -> None:
         """End everything; twice is safe."""
         self.drain()
-        for task in (self._pinging, self._following):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-        self._pinging = self._following = None
+        while self._tasks:
+            task = self._tasks.pop()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         await self.pipeline.close()
         await self._snapshots.close()
-        await self._catalog.close()
+        await self._database.catalog.close()
+        await self._database.observer.close()
 
     async def _ping(self) -> None:
         """Once a second, ask those who can resume how far they have received, and forget those who stayed away."""

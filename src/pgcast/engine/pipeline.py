@@ -18,7 +18,7 @@ from pgcast.changes.rows import make_row_reader
 from pgcast.engine.health import Health
 from pgcast.engine.hub import TICK_BYTES
 from pgcast.model.change import Change, Transaction
-from pgcast.model.errors import PgcastError, StreamEnded
+from pgcast.model.errors import NotPrepared, PgcastError, SlotLost, StreamEnded
 from pgcast.model.lsn import NO_LSN, format_lsn
 from pgcast.model.position import epoch_of
 from pgcast.wal.decoder import Decoder
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pgcast.engine.backoff import Backoff
     from pgcast.engine.hub import Hub
-    from pgcast.engine.ports import Catalog, ChangeSource, StreamStart
+    from pgcast.engine.ports import Database, StreamStart
     from pgcast.model.lsn import Lsn
     from pgcast.wal.decoder import Message
 
@@ -62,31 +62,32 @@ class Pipeline:
     """Follows one slot.
 
     Args:
-        source: The replication stream.
-        catalog: Asked about each relation that is announced.
+        database: Whose slot; its catalog is asked about each relation that is announced.
         hub: Where changes go.
         backoff: How long to wait before the stream is opened again.
         when_lost: Called when changes may have been lost for everybody: the slot is new, or the database another one.
     """
 
-    def __init__(
-        self, source: ChangeSource, catalog: Catalog, hub: Hub, backoff: Backoff, when_lost: Callable[[], None]
-    ) -> None:
+    def __init__(self, database: Database, hub: Hub, backoff: Backoff, when_lost: Callable[[], None]) -> None:
         self.health = Health()
         self.progress = Progress()
         self.epoch = ""
         self.known_floor: Floor | None = None
+        self.publications = tuple(database.publications)
         self.opened = asyncio.Event()
         self.confirmed = NO_LSN
         self.transactions = 0
         self.reconnects = 0
-        self._source = source
-        self._catalog = catalog
+        self._source = database.source
+        self._catalog = database.catalog
         self._hub = hub
         self._backoff = backoff
         self._when_lost = when_lost
         self._decoder = Decoder()
         self._transaction: Transaction | None = None
+        self._interruption: PgcastError | None = None
+        self._start_over_because = ""
+        self._has_moved = False
         self._loop = asyncio.get_running_loop()
         self._status_timer: asyncio.TimerHandle | None = None
 
@@ -113,10 +114,37 @@ class Pipeline:
                     log.exception("the pipeline failed")
                     self._broke(StreamEnded(f"the pipeline failed: {type(error).__name__}"))
                 await self._source.close()
+                if self._start_over_because:
+                    await self._drop_slot()
                 await asyncio.sleep(self._backoff.next_s())
         finally:
             self._stop_status()
             self.health.is_streaming = False
+
+    async def interrupt(self, error: PgcastError) -> None:
+        """Close the stream as if it had broken; it is opened again."""
+        if self.health.is_streaming:
+            self._interruption = error
+            await self._source.close()
+            self._hub.hold.let_go()
+
+    async def start_over(self, reason: str) -> None:
+        """Give up the slot and make a new one: what it still holds is lost, and every client is told."""
+        self._start_over_because = reason
+        await self.interrupt(StreamEnded(reason))
+
+    def tell_lost(self) -> None:
+        """Tell every client that changes may have been lost."""
+        self._when_lost()
+
+    async def _drop_slot(self) -> None:
+        log.warning("the slot is dropped and made anew", reason=self._start_over_because)
+        try:
+            await self._source.drop_slot()
+        except PgcastError as error:
+            log.warning("the slot cannot be dropped yet", error=error.message)
+            return
+        self._start_over_because = ""
 
     async def close(self) -> None:
         """Confirm what may be confirmed, and end the stream; after `run` was cancelled."""
@@ -172,8 +200,16 @@ class Pipeline:
         return start.confirmed_lsn, 0
 
     def _broke(self, error: PgcastError) -> None:
+        error = self._interruption or error
+        self._interruption = None
+        if isinstance(error, SlotLost):
+            self._start_over_because = error.message
+        elif isinstance(error, NotPrepared) and self.health.is_streaming and not self._has_moved:
+            # The publication exists now (that is checked at each start), but not where the slot stands in the WAL.
+            self._start_over_because = error.message
         if self.health.is_streaming:
             self.reconnects += 1
+        self._has_moved = False
         self._stop_status()
         self.opened.clear()
         self.health.is_streaming = False
@@ -262,6 +298,7 @@ class Pipeline:
     def _commit(self, commit: Commit) -> None:
         if self.progress.commit(commit.end_lsn):
             self.transactions += 1
+            self._has_moved = True
             self._hub.window.commit(commit.end_lsn)
             self._hub.passed(commit.end_lsn)
         else:

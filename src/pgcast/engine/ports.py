@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pgcast.model.lsn import Lsn
     from pgcast.model.relation import Relation, Table, TypeShape
@@ -70,6 +70,14 @@ class ChangeSource(Protocol):
             received: The `write` position.
             flushed: The `flush` position, 0 where the confirmed position does not move.
             reply_requested: Ask for a keepalive at once.
+        """
+        ...
+
+    async def drop_slot(self) -> None:
+        """Drop the slot, so that the next `open` makes a new one: what it still held is lost. A missing slot is fine.
+
+        Raises:
+            DatabaseError: Postgres could not be reached, or a consumer holds the slot.
         """
         ...
 
@@ -138,6 +146,62 @@ class Catalog(Protocol):
     async def close(self) -> None:
         """Close all connections; twice is safe."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What Postgres says of our slot and our publications at one moment.
+
+    Attributes:
+        has_slot: Whether the slot exists.
+        lag_bytes: How much WAL is not confirmed.
+        retained_bytes: How much WAL the slot keeps on the server's disk.
+        wal_status: `reserved`, `extended`, `unreserved` or `lost`; None below version 13.
+        is_lost: Whether the slot was invalidated.
+        publications: The OID of each followed publication that exists, by name.
+        is_standby: Whether commits wait, or may come to wait, for this connection as for a synchronous standby.
+    """
+
+    has_slot: bool
+    lag_bytes: int
+    retained_bytes: int
+    wal_status: str | None
+    is_lost: bool
+    publications: Mapping[str, int]
+    is_standby: bool
+
+
+class Observer(Protocol):
+    """Looks at the slot from outside, over an ordinary connection."""
+
+    async def look(self) -> Observation:
+        """Ask once, with a deadline.
+
+        Raises:
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close the connection; twice is safe."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One database, as the engine knows it: what it reads from, whom it asks, and who watches.
+
+    Attributes:
+        source: The replication stream.
+        catalog: Asked about tables, types and snapshots.
+        observer: Looks at the slot.
+        publications: Which are followed.
+    """
+
+    source: ChangeSource
+    catalog: Catalog
+    observer: Observer
+    publications: Sequence[str]
 
 
 class Outlet(Protocol):

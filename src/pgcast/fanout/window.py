@@ -163,6 +163,12 @@ class Window:
         while self._marks and self._marks[0][0] <= self._base:
             self.confirmable = max(self.confirmable, self._marks.popleft()[1])
 
+    def give_up(self) -> None:
+        """Drop everything but the transaction that is being received: all that may be confirmed is confirmable then."""
+        limit, self.limit_bytes = self.limit_bytes, -1
+        self.trim(0)
+        self.limit_bytes = limit
+
     def changes_from(self, number: int, count: int) -> Sequence[Change]:
         """Return at most `count` changes from `number` on; fewer at the end.
 

@@ -18,13 +18,13 @@ from psycopg import generators, pq
 from psycopg.errors import error_from_result
 
 from pgcast.engine.ports import StreamStart
-from pgcast.model.errors import ConnectionFailed, NotPrepared, SlotLost, StreamEnded
+from pgcast.model.errors import ConnectionFailed, DatabaseError, NotPrepared, SlotLost, StreamEnded
 from pgcast.model.lsn import NO_LSN, Lsn, format_lsn, parse_lsn
-from pgcast.postgres.connection import connect_replication, within
+from pgcast.postgres.connection import connect_replication, connect_sql, within
 from pgcast.postgres.copyboth import CopyBoth
 from pgcast.postgres.publications import check_publications
 from pgcast.postgres.refusals import WAL_LEVEL_SQL, Names, quote_identifier, quote_literal, translate
-from pgcast.postgres.slots import PLUGIN, Slot, check_slot_name, drop_slot_sql, find_slot
+from pgcast.postgres.slots import PLUGIN, Slot, check_slot_name, drop_slot, drop_slot_sql, find_slot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,6 +138,19 @@ class ReplicationSource:
         self._received = received
         now_us = time.time_ns() // 1000 - _POSTGRES_EPOCH_US
         self._copy.send(_STATUS.pack(b"r", received, flushed, flushed, now_us, reply_requested))
+
+    async def drop_slot(self) -> None:
+        """Drop the slot, so that the next `open` makes a new one: what it held is lost. A missing slot is fine."""
+        await self.close()
+        connection = await connect_sql(self._target, timeout_s=_START_TIMEOUT_S)
+        try:
+            await within(_START_TIMEOUT_S, drop_slot(connection, self._slot))
+        except psycopg.Error as error:
+            raise translate(error, self._names, otherwise=DatabaseError) from error
+        except TimeoutError as error:
+            raise ConnectionFailed(f"{self._names.place}: no answer within {_START_TIMEOUT_S:g} s") from error
+        finally:
+            await connection.close()
 
     async def close(self) -> None:
         """End the stream and its connection; twice is safe."""

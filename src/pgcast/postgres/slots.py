@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pgcast.model.errors import SettingsError
 from pgcast.model.lsn import NO_LSN, Lsn, parse_lsn
@@ -23,7 +23,7 @@ PLUGIN: Final = "pgoutput"
 _NAME: Final = re.compile("[a-z0-9_]{1,63}", re.ASCII)
 
 # to_jsonb reads columns that only newer versions have (13: wal_status, 17: invalidation_reason) as NULL elsewhere.
-_QUERY: Final = """
+SLOTS_QUERY: Final = """
     SELECT slot_name, plugin, database, database = current_database(), temporary, active, active_pid,
            restart_lsn::text, confirmed_flush_lsn::text,
            to_jsonb(s) ->> 'wal_status', to_jsonb(s) ->> 'invalidation_reason',
@@ -100,28 +100,31 @@ async def find_slot(connection: SqlConnection, name: str) -> Slot | None:
 
 async def list_slots(connection: SqlConnection) -> list[Slot]:
     """Return all slots of the cluster, by name."""
-    cursor = await connection.execute(_QUERY + "ORDER BY slot_name")
-    return [
-        Slot(
-            name=name,
-            plugin=plugin,
-            database=database,
-            is_here=bool(is_here),
-            is_temporary=is_temporary,
-            is_active=is_active,
-            active_pid=active_pid,
-            restart_lsn=_lsn(restart_lsn),
-            confirmed_lsn=_lsn(confirmed_lsn),
-            wal_status=wal_status,
-            invalidation_reason=invalidation_reason,
-            retained_bytes=retained_bytes or 0,
-            lag_bytes=lag_bytes or 0,
-        )
-        for (
-            name, plugin, database, is_here, is_temporary, is_active, active_pid,
-            restart_lsn, confirmed_lsn, wal_status, invalidation_reason, retained_bytes, lag_bytes,
-        ) in await cursor.fetchall()
-    ]  # fmt: skip
+    cursor = await connection.execute(SLOTS_QUERY + "ORDER BY slot_name")
+    return [read_slot(row) for row in await cursor.fetchall()]
+
+
+def read_slot(row: tuple[Any, ...]) -> Slot:
+    """Read one row of SLOTS_QUERY."""
+    (
+        name, plugin, database, is_here, is_temporary, is_active, active_pid,
+        restart_lsn, confirmed_lsn, wal_status, invalidation_reason, retained_bytes, lag_bytes,
+    ) = row  # fmt: skip
+    return Slot(
+        name=name,
+        plugin=plugin,
+        database=database,
+        is_here=bool(is_here),
+        is_temporary=is_temporary,
+        is_active=is_active,
+        active_pid=active_pid,
+        restart_lsn=_lsn(restart_lsn),
+        confirmed_lsn=_lsn(confirmed_lsn),
+        wal_status=wal_status,
+        invalidation_reason=invalidation_reason,
+        retained_bytes=retained_bytes or 0,
+        lag_bytes=lag_bytes or 0,
+    )
 
 
 async def drop_slot(connection: SqlConnection, name: str) -> None:

@@ -1,0 +1,121 @@
+"""Keep an eye on the slot: warn when it holds much WAL, give way when it holds too much, notice what was pulled away.
+
+A slot is a guest on the user's disk. Over the soft limit it is said, over the hard limit the window is given up first
+(that confirms all that was delivered), and then, only if the settings allow it, the slot itself: its clients are told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from pgcast.model.errors import DatabaseError, StreamEnded
+
+if TYPE_CHECKING:
+    from pgcast.engine.hub import Hub
+    from pgcast.engine.pipeline import Pipeline
+    from pgcast.engine.ports import Observation, Observer
+
+log = structlog.get_logger()
+
+_LOOK_S = 2.0
+_REPEAT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class LagLimits:
+    """How much WAL may wait for us; 0 stands for no limit.
+
+    Attributes:
+        warn_bytes: Over it a warning is logged, once a minute.
+        max_bytes: Over it the window is given up.
+        drops_slot: Whether, if that does not help, the slot is dropped and made anew.
+    """
+
+    warn_bytes: int = 0
+    max_bytes: int = 0
+    drops_slot: bool = False
+
+
+class Watch:
+    """Looks at the slot every few seconds.
+
+    Args:
+        observer: Who looks.
+        pipeline: Whose slot it is.
+        hub: Whose window may be given up.
+        limits: How much WAL may wait.
+
+    Attributes:
+        seen: The last observation; None before the first, and while the database cannot be asked.
+    """
+
+    def __init__(self, observer: Observer, pipeline: Pipeline, hub: Hub, limits: LagLimits) -> None:
+        self._observer = observer
+        self._pipeline = pipeline
+        self._hub = hub
+        self._limits = limits
+        self._publications: dict[str, int] = {}
+        self._said_at_s: dict[str, float] = {}
+        self._gave_up_window = False
+        self.seen: Observation | None = None
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            try:
+                self.seen = await self._observer.look()
+            except DatabaseError:
+                self.seen = None
+                if self._hub.hold.is_on:
+                    # A Postgres that is stopping waits for our reading, which waits for a client: let it go.
+                    await self._pipeline.interrupt(StreamEnded("the database is going away"))
+                continue
+            await self._judge(self.seen)
+
+    async def _judge(self, seen: Observation) -> None:
+        self._judge_publications(seen)
+        if seen.is_standby:
+            self._say(
+                "standby",
+                "commits wait for pgcast as for a synchronous standby; name your standbys in synchronous_standby_names",
+            )
+        limits = self._limits
+        if limits.warn_bytes and seen.lag_bytes > limits.warn_bytes:
+            self._say("lag", "much WAL waits for this slot", lag_bytes=seen.lag_bytes, wal_status=seen.wal_status)
+        if not limits.max_bytes or seen.lag_bytes <= limits.max_bytes:
+            self._gave_up_window = False
+        elif not self._gave_up_window:
+            self._gave_up_window = True
+            log.warning("too much WAL waits for this slot: the window is given up", lag_bytes=seen.lag_bytes)
+            self._hub.window.give_up()
+        elif limits.drops_slot:
+            self._gave_up_window = False
+            await self._pipeline.start_over(
+                f"{seen.lag_bytes} bytes of WAL waited for the slot, more than MAX_REPLICATION_LAG_MB allows"
+            )
+        else:
+            self._say("too much", "too much WAL waits for this slot", lag_bytes=seen.lag_bytes)
+
+    def _judge_publications(self, seen: Observation) -> None:
+        """Up to version 17 a missing publication ends the stream; from 18 on nobody says anything, so compare."""
+        missing = [name for name in self._pipeline.publications if name not in seen.publications]
+        self._pipeline.health.missing = missing
+        if missing:
+            self._say("publication", "a publication is missing: its changes are lost", publications=missing)
+        changed = [name for name, oid in seen.publications.items() if self._publications.get(name, oid) != oid]
+        if changed and self._pipeline.health.is_streaming:
+            log.warning("a publication was made anew: changes in between were lost", publications=changed)
+            self._pipeline.tell_lost()
+        self._publications.update(seen.publications)
+
+    def _say(self, subject: str, text: str, **more: object) -> None:
+        """Log a warning, each kind at most once a minute."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._said_at_s.get(subject, -_REPEAT_S) >= _REPEAT_S:
+            self._said_at_s[subject] = now_s
+            log.warning(text, **more)
