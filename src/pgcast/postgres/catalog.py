@@ -148,13 +148,15 @@ class PostgresCatalog:
         await self._pool.close()
 
     async def _snapshot(self) -> Snapshot:
-        try:
-            cursor = await self._pool.ask(_SNAPSHOT_BELOW_13 if self._is_below_13 else _SNAPSHOT)
-        except psycopg.errors.UndefinedFunction:
-            if self._is_below_13:
-                raise
-            self._is_below_13 = True
-            return await self._snapshot()
+        if not self._is_below_13:
+            try:
+                return await self._ask_snapshot(_SNAPSHOT)
+            except psycopg.errors.UndefinedFunction:
+                self._is_below_13 = True
+        return await self._ask_snapshot(_SNAPSHOT_BELOW_13)
+
+    async def _ask_snapshot(self, query: str) -> Snapshot:
+        cursor = await self._pool.ask(query)
         (snapshot, insert_lsn), *_ = await cursor.fetchall()
         return parse_snapshot(snapshot, insert_lsn)
 

@@ -171,7 +171,8 @@ class ReplicationSource:
                 self._is_nudge_due = False
                 self.send_status(self._received, NO_LSN)
         envelopes = await copy.read()
-        self._is_nudge_due = envelopes[0][:1] == b"w"
+        # Not by keepalives alone: a nudge brings one, and would go on for ever.
+        self._is_nudge_due = any(envelope[:1] == b"w" for envelope in envelopes)
         return envelopes
 
     async def _start(self, connection: SqlConnection, after: Lsn) -> StreamStart:
@@ -179,7 +180,9 @@ class ReplicationSource:
         confirmed_lsn = await self._create_slot(connection) if slot is None else self._usable(slot).confirmed_lsn
         self._copy = await within(_START_TIMEOUT_S, self._begin(connection, after))
         async with asyncio.timeout(_START_TIMEOUT_S):
-            # Version 10 agrees to any start and refuses afterwards, so only an envelope proves it: there is always one.
+            # Version 10 agrees to any start and refuses afterwards, so only an envelope proves it. An idle server may
+            # send none for long, unless it is asked to.
+            self.send_status(NO_LSN, NO_LSN, reply_requested=True)
             self._first = await self._copy.read()
         self._may_sleep = connection.info.server_version >= _MISSES_COMMITS_FROM
         self._received = NO_LSN

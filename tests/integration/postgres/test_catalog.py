@@ -48,7 +48,9 @@ def spell(shape: TypeShape) -> str:
     return shape.name
 
 
-async def test_every_kind_of_type_is_taken_apart(database, catalog):
+async def test_every_kind_of_type_is_taken_apart(database, catalog, version):
+    if version < 11:
+        pytest.skip("arrays of domains came with version 11")
     database.execute("""
         CREATE TYPE mood AS ENUM ('sad', 'ok');
         CREATE DOMAIN positive AS int CHECK (VALUE > 0);
@@ -136,24 +138,36 @@ async def test_a_snapshot_sees_what_is_committed_and_nothing_else(database, cata
     assert snapshot.insert_lsn > 0
 
 
-async def test_published_tables_have_the_columns_that_are_published(database, catalog):
+async def test_published_tables_are_those_of_the_followed_publications(database, catalog):
     database.execute("""
         CREATE SCHEMA "s.""x"; CREATE TABLE "s.""x"."t 🐘" (a int PRIMARY KEY, b text[], gone int);
         ALTER TABLE "s.""x"."t 🐘" DROP COLUMN gone;
-        CREATE TABLE generated (a int PRIMARY KEY, g int GENERATED ALWAYS AS (a + 1) STORED);
-        CREATE TABLE listed (a int PRIMARY KEY, b int, c int);
-        CREATE TABLE hidden (a int);
-        CREATE PUBLICATION p FOR TABLE "s.""x"."t 🐘", generated;
-        CREATE PUBLICATION q FOR TABLE generated, listed (a, c);
+        CREATE TABLE shared (a int); CREATE TABLE hidden (a int);
+        CREATE PUBLICATION p FOR TABLE "s.""x"."t 🐘", shared; CREATE PUBLICATION q FOR TABLE shared;
         CREATE PUBLICATION other FOR TABLE hidden
     """)
     tables = await catalog.published_tables()
     assert [(t.schema, t.name, [(name, spell(shape)) for name, shape in t.columns]) for t in tables] == [
-        ("public", "generated", [("a", "int4")]),
-        ("public", "listed", [("a", "int4"), ("c", "int4")]),
+        ("public", "shared", [("a", "int4")]),
         ('s."x', "t 🐘", [("a", "int4"), ("b", "[text]")]),
     ]
-    assert [(t.oid,) for t in tables[:1]] == database.execute("SELECT 'generated'::regclass::oid::int8")
+    assert [(t.oid,) for t in tables[:1]] == database.execute("SELECT 'shared'::regclass::oid::int8")
+
+
+async def test_columns_that_are_not_published_are_left_out(database, catalog, version):
+    if version < 12:
+        pytest.skip("generated columns came with version 12, column lists with 15")
+    columns = "(a, c)" if version >= 15 else ""
+    database.execute(f"""
+        CREATE TABLE generated (a int PRIMARY KEY, g int GENERATED ALWAYS AS (a + 1) STORED);
+        CREATE TABLE listed (a int PRIMARY KEY, b int, c int);
+        CREATE PUBLICATION p FOR TABLE generated, listed {columns}
+    """)
+    tables = await catalog.published_tables()
+    assert [(t.name, [name for name, _ in t.columns]) for t in tables] == [
+        ("generated", ["a"]),
+        ("listed", ["a", "c"] if version >= 15 else ["a", "b", "c"]),
+    ]
 
 
 async def test_published_tables_are_asked_for_once_a_second(database, catalog):
@@ -179,7 +193,7 @@ async def shape(database, catalog, sql_type) -> TypeShape:
         ("boolean", "yes", b"t"),
         ("int", " 007 ", b"7"),
         ("numeric", "1e3", b"1000"),
-        ("float8", "0.1", b"0.1"),
+        ("float8", "0.5", b"0.5"),
         ("text", 'it\'s \\ "quoted"', b'it\'s \\ "quoted"'),
         ("timestamptz", "2026-01-02 03:04:05+02", b"2026-01-02 01:04:05+00"),
         ("interval", "90 minutes", b"01:30:00"),
@@ -211,7 +225,7 @@ async def test_a_refused_cast_is_a_binding_error_with_the_words_of_postgres(data
     integer = await shape(database, catalog, "int")
     with pytest.raises(BindingError) as caught:
         await catalog.canonical_text(integer, "abc")
-    assert caught.value.message == 'invalid input syntax for type integer: "abc"'
+    assert re.fullmatch('invalid input syntax for (type )?integer: "abc"', caught.value.message)
     with pytest.raises(BindingError, match="out of range"):
         await catalog.canonical_text(integer, "99999999999")
     database.execute("CREATE DOMAIN positive AS int CHECK (VALUE > 0)")
