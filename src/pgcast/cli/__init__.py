@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from pgcast.cli.demo import demo
 from pgcast.cli.serve import serve
+from pgcast.cli.tail import tail
 
 app = typer.Typer(
     name="pgcast",
@@ -21,3 +23,5 @@ def main() -> None:
 
 
 app.command("serve")(serve)
+app.command("demo")(demo)
+app.command("tail")(tail)
