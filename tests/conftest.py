@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 
-pytest_plugins = ["fix_node", "fix_postgres"]
+pytest_plugins = ["fix_clock", "fix_node", "fix_postgres"]
 
 # Two busy cores: how long one example takes says nothing here.
 settings.register_profile("pgcast", deadline=None)
