@@ -1,4 +1,4 @@
-"""Envelopes as Postgres sends them, for tests of what reads them (PostgreSQL, "Logical Replication Message Formats")."""
+"""Envelopes as Postgres sends them, for what reads them (PostgreSQL, "Logical Replication Message Formats")."""
 
 from __future__ import annotations
 

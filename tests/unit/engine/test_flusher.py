@@ -1,4 +1,4 @@
-"""When a tick ends. Who it is written to, and what becomes of those who do not take it, test_hub.py tests as a whole."""
+"""When a tick ends. Who gets it, and what becomes of those who do not take it, test_hub.py tests as a whole."""
 
 from __future__ import annotations
 
