@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import resource
 import signal
 import socket
 from typing import TYPE_CHECKING
@@ -119,6 +120,7 @@ class Server:
             SettingsError: The address cannot be listened on.
             DatabaseError: The replication stream cannot be opened; the subclass says why.
         """
+        _raise_file_limit()
         listening = _listen(self._settings.listen_address, self._settings.port)
         with contextlib.closing(listening), _quiet_signals():
             node = make_node(self._settings)
@@ -162,6 +164,7 @@ class Server:
             "listening",
             address=settings.listen_address,
             port=port,
+            url=f"http://{settings.hostname}:{port}",
             authenticates=settings.authenticates,
             slot=settings.slot_name,
             publications=list(settings.publications),
@@ -243,6 +246,14 @@ def _listen(address: str, port: int) -> socket.socket:
         ) from None
     sock.setblocking(False)
     return sock
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open sockets as the system lets this process have: the soft limit is often 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @contextlib.contextmanager

@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     window_s: float = Field(120, alias="PGCAST_WINDOW_S", gt=0, description="how long they are kept")
     ring_mb: int = Field(8, alias="PGCAST_RING_MB", ge=1, description="ready frames kept for one group's slow readers")
     rings_mb: int = Field(256, alias="PGCAST_RINGS_MB", ge=1, description="ready frames kept for all groups together")
-    flush_ms: float = Field(5, alias="PGCAST_FLUSH_MS", ge=0, description="from one flush to the next, at the earliest")
+    flush_ms: float = Field(5, alias="PGCAST_FLUSH_MS", ge=0, description="from one flush to the next, at most")
     hold_s: float = Field(
         30,
         alias="PGCAST_HOLD_S",

@@ -62,7 +62,7 @@ class Payloads:
         errors (null), position. TRUNCATE, which this protocol does not deliver, has neither record.
         """
         # fast path: per change and view
-        parts = self._parts_of(change.table)
+        parts = self._parts.get(change.table) or self._parts_of(change.table)
         return _join(change, parts.heads[change.kind], parts.columns, change.record, change.old_record)
 
     def legacy(self, change: Change, *, as_text: bool) -> bytes:
@@ -138,14 +138,24 @@ def _head(table: Table, kind: Kind) -> bytes:
     return head.removesuffix(b'"}')
 
 
+# fast path: per change and view
 def _join(change: Change, head: bytes, columns: bytes, record: bytes | None, old_record: bytes | None) -> bytes:
-    pieces = [head, change.transaction.timestamp, columns]
-    if record is not None:
-        pieces += (b',"record":', record)
-    if old_record is not None:
-        pieces += (b',"old_record":', old_record)
-    pieces += (b',"errors":null,"position":"', change.transaction.position_prefix, b'%08x"}' % change.index)
-    return b"".join(pieces)
+    transaction = change.transaction
+    index = change.index
+    end = _INDICES[index] if index < _READY else b'%08x"}' % index
+    if record is None:
+        rows = b',"old_record":%b' % old_record if old_record is not None else b""
+    elif old_record is None:
+        rows = b',"record":%b' % record
+    else:
+        rows = b',"record":%b,"old_record":%b' % (record, old_record)
+    return b"".join(
+        (head, transaction.timestamp, columns, rows, b',"errors":null,"position":"', transaction.position_prefix, end)
+    )
+
+
+_READY: Final = 1024
+_INDICES: Final = tuple(b'%08x"}' % index for index in range(_READY))
 
 
 def _object(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from pgcast.changes.unrolled import MAX_COLUMNS, unroll_insert, unroll_update
 from pgcast.changes.values import renderer, verbatim
 from pgcast.model.change import ABSENT, Change, Kind
 from pgcast.model.errors import ReplicationWireError
@@ -22,6 +23,7 @@ from pgcast.model.relation import ReplicaIdentity
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pgcast.changes.unrolled import RowFunction
     from pgcast.changes.values import Renderer
     from pgcast.model.change import Absent, Values
     from pgcast.model.relation import Table
@@ -57,7 +59,18 @@ class TableReader:
     - A DELETE on a table with row level security has the primary key's columns and no others, in both.
     """
 
-    __slots__ = ("_columns", "_count", "_deleted", "_identity", "_names", "_same", "_skeleton", "_table")
+    __slots__ = (
+        "_columns",
+        "_count",
+        "_deleted",
+        "_identity",
+        "_names",
+        "_same",
+        "_skeleton",
+        "_table",
+        "insert",
+        "update",
+    )
 
     def __init__(self, table: Table) -> None:
         columns = table.relation.columns
@@ -74,8 +87,13 @@ class TableReader:
         self._same = list(table.primary_key) if is_full else self._identity
         in_key = table.primary_key if table.has_row_security else range(len(columns))
         self._deleted = [number for number in self._identity if number in in_key]
+        self.insert: RowFunction = self._insert
+        self.update: RowFunction = self._update
+        if 0 < len(columns) <= MAX_COLUMNS:
+            self.insert = unroll_insert(table, self._insert)
+            self.update = unroll_update(table, self._same, self._update)
 
-    def insert(self, data: bytes, at: int) -> Change:
+    def _insert(self, data: bytes, at: int) -> Change:
         """Read `N`, tuple."""
         if data[at] != _NEW:
             raise self._complaint("an insert without a new tuple")
@@ -85,7 +103,7 @@ class TableReader:
         record = self._object(pieces, values, range(len(values))) if unchanged else b"".join(pieces)
         return Change(self._table, Kind.INSERT, record, None, tuple(values), None)
 
-    def update(self, data: bytes, at: int) -> Change:
+    def _update(self, data: bytes, at: int) -> Change:
         """Read `K` or `O` and a tuple, which may both be missing, then `N`, tuple."""
         old_values: list[bytes | Absent | None] | None = None
         if data[at] in _KEY_OR_OLD:

@@ -61,6 +61,20 @@ def renderer(type_shape: TypeShape) -> Renderer:
     return render_text
 
 
+def inline_expression(render: Renderer, value: str) -> str | None:
+    """Return a Python expression that does what a renderer does, for generated code; None where there is none.
+
+    A call costs as much as the rendering itself. The expression may use `dumps` for orjson's, and may raise
+    UnicodeDecodeError where the renderer would not.
+
+    Args:
+        render: What `renderer` returned.
+        value: The name of the variable that has the text.
+    """
+    template = _INLINE.get(render)
+    return None if template is None else template.format(value)
+
+
 def text_renderer(type_shape: TypeShape) -> Renderer:
     """Return the function that turns a value's text into a JSON string, as the oldest protocol had it.
 
@@ -265,3 +279,10 @@ def _split_composite(text: bytes) -> list[bytes | None]:
         values.append(plain or None if quoted is None else _ESCAPE.sub(rb"\1", quoted))
         at = field.end()
     return values if at == len(text) else []
+
+
+_INLINE: Final[dict[Renderer, str]] = {
+    verbatim: "{0}",
+    render_text: "dumps({0}.decode())",
+    _render_number: '{0} if {0}[-1] <= 57 else b"null"',
+}

@@ -72,7 +72,6 @@ class Hub:
         self._index: Index[Group] = Index()
         self._groups: dict[Signature, Group] = {}
         self._members: dict[Outlet, dict[Member, None]] = {}
-        self.published = 0
 
     # fast path: per change
     def publish(self, change: Change, size_bytes: int, now_s: float) -> None:
@@ -83,15 +82,13 @@ class Hub:
             size_bytes: How long it was in the WAL.
             now_s: The loop's time, a few milliseconds old at most.
         """
-        self.published += 1
-        window = self.window
-        window.append(change, size_bytes, now_s)
+        self.window.append(change, size_bytes, now_s)
         current = legacy = None
         for group, ids in self._index.match(change):
             if not group.level and not group.behind:
                 continue  # those who read the window find it there
             if not group.pending:
-                group.pending_from = window.end - 1
+                group.pending_from = self.window.end - 1
                 self.flusher.note_dirty(group)
             if not group.is_legacy:
                 if current is None:

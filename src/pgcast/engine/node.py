@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import structlog
-
 from pgcast.channels.session import Session
 from pgcast.engine.clients import Client, Surroundings
 from pgcast.engine.hub import Hub
@@ -24,8 +22,6 @@ if TYPE_CHECKING:
     from pgcast.engine.hub import HubLimits
     from pgcast.engine.ports import Catalog, ChangeSource, Outlet
     from pgcast.frames.codec import Serializer
-
-log = structlog.get_logger()
 
 _BUSY_S = 10.0
 _BUSY_RETRY_S = 0.25
@@ -83,13 +79,6 @@ class Node:
                     raise
                 await asyncio.sleep(_BUSY_RETRY_S)
         self._following = asyncio.create_task(self.pipeline.run(), name="pipeline")
-        self._following.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.pipeline.health.is_streaming = False
-            self.pipeline.health.trouble = "the pipeline failed; see the log"
-            log.error("the pipeline failed", exc_info=error)
 
     @property
     def is_full(self) -> bool:

@@ -17,7 +17,7 @@ from pgcast.changes.rows import make_row_reader
 from pgcast.engine.health import Health
 from pgcast.engine.hub import TICK_BYTES
 from pgcast.model.change import Change, Transaction
-from pgcast.model.errors import DatabaseError
+from pgcast.model.errors import PgcastError, StreamEnded
 from pgcast.model.lsn import NO_LSN, format_lsn
 from pgcast.model.position import epoch_of
 from pgcast.wal.decoder import Decoder
@@ -88,10 +88,13 @@ class Pipeline:
                     if not self.health.is_streaming:
                         await self.open()
                     await self._follow()
-                except DatabaseError as error:
+                except PgcastError as error:
                     self._broke(error)
-                    await self._source.close()
-                    await asyncio.sleep(self._backoff.next_s())
+                except Exception as error:
+                    log.exception("the pipeline failed")
+                    self._broke(StreamEnded(f"the pipeline failed: {type(error).__name__}"))
+                await self._source.close()
+                await asyncio.sleep(self._backoff.next_s())
         finally:
             self._stop_status()
             self.health.is_streaming = False
@@ -133,7 +136,7 @@ class Pipeline:
             log.warning("the slot is new: changes since the last one were lost; clients are told")
             self._when_lost()
 
-    def _broke(self, error: DatabaseError) -> None:
+    def _broke(self, error: PgcastError) -> None:
         if self.health.is_streaming:
             self.reconnects += 1
         self._stop_status()

@@ -48,17 +48,23 @@ def rows_route(dsn: str, publication: str) -> Route:
 
     async def rows(request: Request) -> Response:
         del request
-        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
-            tables = [
-                {"schema": schema, "table": name, "columns": columns, "key": key}
-                | {"rows": await _rows_of(connection, schema, name, key)}
-                for schema, name, columns, key in await _ask(connection, _TABLES, (publication,))
-            ]
-        return Response(
-            orjson.dumps({"tables": tables}), media_type="application/json", headers={"Cache-Control": "no-store"}
-        )
+        content: dict[str, Any]
+        try:
+            content, status = {"tables": await _tables_of(dsn, publication)}, 200
+        except psycopg.Error as error:
+            content, status = {"error": str(error).partition("\n")[0]}, 503
+        return Response(orjson.dumps(content), status, {"Cache-Control": "no-store"}, "application/json")
 
     return Route("/demo/rows", rows)
+
+
+async def _tables_of(dsn: str, publication: str) -> list[dict[str, Any]]:
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+        return [
+            {"schema": schema, "table": name, "columns": columns, "key": key}
+            | {"rows": await _rows_of(connection, schema, name, key)}
+            for schema, name, columns, key in await _ask(connection, _TABLES, (publication,))
+        ]
 
 
 async def _rows_of(

@@ -1,4 +1,8 @@
-"""The demo's server and traffic on one event loop, until somebody says stop, or the time is over."""
+"""The demo from beginning to end, on one event loop: Postgres, the server and the traffic, and then nothing of it.
+
+Signals only complete a future here; they interrupt nothing. So each step ends before the next begins, and whatever was
+made is there to be removed.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +10,75 @@ import asyncio
 import contextlib
 import random
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pgcast.app import Server
 from pgcast.cli.demo.rows import rows_route
-from pgcast.cli.demo.sample import PUBLICATION
+from pgcast.cli.demo.sample import PUBLICATION, create_sample
 from pgcast.cli.demo.traffic import write_traffic
+from pgcast.devdb.cluster import Cluster
+from pgcast.settings import read_settings
 from pgcast.web.inspector import inspector_routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pgcast.settings import Settings
 
-
-async def run_demo(
-    settings: Settings, dsn: str, *, rate: float, duration_s: float | None, when_started: Callable[[int], None]
-) -> None:
-    """Serve and write; SIGINT and SIGTERM end it in good order.
+async def run_demo(*, port: int, rate: float, duration_s: float | None, say: Callable[[str], None]) -> None:
+    """Run it until SIGINT, SIGTERM or the end of its time; then remove what it made.
 
     Args:
-        settings: The server's.
-        dsn: The database that is written to.
+        port: The page's port; 0 takes a free one.
         rate: Writes a second, on average; 0 for none.
         duration_s: How long to serve; None for ever.
-        when_started: Called with the port once clients may come.
+        say: Called with each line for people.
 
     Raises:
-        PgcastError: The server does not start: the port is taken, or the database is not as it should be.
+        PgcastError: Postgres or the server does not start.
     """
     stopped = _stop_signal()
-    started = asyncio.get_running_loop().create_future()
-    server = Server(settings, [*inspector_routes(), rows_route(dsn, PUBLICATION)])
-    serving = asyncio.create_task(server.run(started.set_result), name="server")
+    say("starting a Postgres of its own ...")
+    cluster = Cluster(durable=False)
     try:
-        await asyncio.wait({serving, started, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if started.done() and not stopped.done():
-            when_started(started.result())
+        await asyncio.to_thread(_prepare, cluster)
+        if not stopped.done():
+            await _serve(cluster.dsn(), port, rate, duration_s, say, stopped)
+    finally:
+        await asyncio.to_thread(cluster.remove)
+
+
+def _prepare(cluster: Cluster) -> None:
+    cluster.start()
+    with cluster.connect() as connection:
+        create_sample(connection)
+
+
+async def _serve(
+    dsn: str,
+    port: int,
+    rate: float,
+    duration_s: float | None,
+    say: Callable[[str], None],
+    stopped: asyncio.Future[None],
+) -> None:
+    settings = read_settings(
+        {"DATABASE_URL": dsn, "PORT": str(port), "PGCAST_BIND": "127.0.0.1", "SECURE_CHANNELS": "false"}
+    )
+    server = Server(settings, [*inspector_routes(), rows_route(dsn, PUBLICATION)])
+    started: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(server.run(started.set_result), name="server")
+    first: set[asyncio.Future[Any]] = {serving, started, stopped}
+    try:
+        await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+        if started.done():
+            say(f"open http://localhost:{started.result()}/ in a browser; Ctrl-C ends it")
+            say(f'write something yourself: psql "{dsn}"')
             writing = asyncio.create_task(_write(dsn, rate), name="traffic")
-            try:
-                await asyncio.wait({serving, writing, stopped}, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                writing.cancel()
-                await asyncio.gather(writing, return_exceptions=True)
+            # Server and traffic end by themselves only if something is wrong with them.
+            await asyncio.wait({serving, writing, stopped}, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
+            writing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await writing
     finally:
         if started.done():
             server.stop()

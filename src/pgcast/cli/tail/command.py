@@ -44,8 +44,6 @@ def tail(
         slot = f"pgcast_tail_{secrets.token_hex(4)}"
         settings = read_settings({"SLOT_NAME": slot, "TEMPORARY_SLOT": "true"})
         set_up_logs(settings.log if "log" in settings.model_fields_set else LogLevel.WARNING, sys.stderr)
-        note = f"pgcast tail: from now on, with the temporary slot {slot} of its own; no server's slot is touched"
-        print(note, file=sys.stderr)  # noqa: T201 - what a command says
         uvloop.run(_tail(settings, bindings, is_json=json))
 
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from pgcast.app import make_node
+from pgcast.app import make_node, target_of
 from pgcast.cli.tail.inbox import Inbox
 from pgcast.cli.tail.printer import Printer
 from pgcast.frames.codec import serializer_for
 from pgcast.model.errors import BindingError
+from pgcast.postgres.refusals import quote_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pgcast.settings import Settings
 
 _TOPIC: Final = "realtime:tail"
+_SUBSCRIBED: Final = "Subscribed to PostgreSQL"
 
 
 class _Data(msgspec.Struct):
@@ -51,6 +53,7 @@ async def follow(
         DatabaseError: The stream cannot be opened, or the lines are read too slowly.
         BindingError: A binding cannot be served.
     """
+    words = _Words(settings)
     node = make_node(settings)
     inbox = Inbox()
     printer = Printer(descriptor)
@@ -60,12 +63,13 @@ async def follow(
         inbox.when_resumed = client.resumed
         client.receive_text(_join(bindings))
         while True:
-            lines = b"".join([line(data) for data in map(_data_of, await inbox.read()) if data is not None])
+            lines = b"".join([line(data) for data in map(words.data_of, await inbox.read()) if data is not None])
             if lines:
                 await printer.write(lines)
     except BrokenPipeError:
         return
     finally:
+        printer.close()
         await node.stop()
 
 
@@ -74,21 +78,39 @@ def _join(bindings: Sequence[dict[str, str]]) -> bytes:
     return msgspec.json.encode(["1", "1", _TOPIC, "phx_join", payload])
 
 
-def _data_of(message: bytes) -> bytes | None:
-    """Return the change in a message; what else the server says goes to the terminal.
+class _Words:
+    """What the server says, for the terminal."""
 
-    Raises:
-        BindingError: The server says that the bindings cannot be served.
-    """
-    _, _, _, event, payload = _MESSAGE.decode(message)
-    if event == "postgres_changes":
-        return bytes(_DATA.decode(payload).data)
-    if event == "system":
-        said = _SYSTEM.decode(payload)
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def data_of(self, message: bytes) -> bytes | None:
+        """Return the change in a message; what else the server says goes to the terminal.
+
+        Raises:
+            BindingError: The server says that the bindings cannot be served.
+        """
+        _, _, _, event, payload = _MESSAGE.decode(message)
+        if event == "postgres_changes":
+            return bytes(_DATA.decode(payload).data)
+        if event == "system":
+            self._tell(_SYSTEM.decode(payload))
+        return None
+
+    def _tell(self, said: _System) -> None:
+        settings = self._settings
         if said.status == "error":
+            publication = quote_identifier(settings.publications[0])
             raise BindingError(
-                said.message, hint="is the table in the publication? ALTER PUBLICATION ... ADD TABLE ... adds it"
+                said.message,
+                hint=f"if the table is not published: ALTER PUBLICATION {publication} ADD TABLE <schema>.<table>;",
             )
-        text = "changes were missed while the database was away" if said.code == "GapDetected" else said.message
+        if said.code == "GapDetected":
+            text = "changes were missed while the database was away"
+        elif said.message == _SUBSCRIBED:
+            text = (
+                f"following {target_of(settings)} from now on, with the temporary slot {settings.slot_name} of its own"
+            )
+        else:
+            text = said.message
         print(f"pgcast tail: {text}", file=sys.stderr)  # noqa: T201 - what a command says
-    return None

@@ -54,7 +54,7 @@ class Inbox:
     def close(self, code: int, reason: str) -> None:
         """End it: what is unread can still be read."""
         if self._ended_because is None:
-            self._ended_because = f"{reason} ({code})"
+            self._ended_because = f"the changes stopped: {reason} ({code})"
             self._arrived.set()
 
     async def read(self) -> list[bytes]:
@@ -65,7 +65,9 @@ class Inbox:
         """
         while not self._unread:
             if self._ended_because is not None:
-                raise StreamEnded(self._ended_because)
+                raise StreamEnded(
+                    self._ended_because, hint="if the output is read slowly, let it go to a file: pgcast tail > changes"
+                )
             self._arrived.clear()
             await self._arrived.wait()
         messages = list(self._unread)

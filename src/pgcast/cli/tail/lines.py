@@ -65,7 +65,7 @@ def _words(change: _Change) -> Iterator[str]:
     new, old = change.record, change.old_record
     # Where the identity is not FULL, the old row is its key alone, and what has changed is not known.
     key = old if len(old) < len(new) else [next((name for name in new if name == "id"), next(iter(new), ""))]
-    yield from (_word(name, new[name]) for name in key if name in new)
+    yield from (_word(name, new[name]) for name in key if name in new and old.get(name) == new[name])
     for name, raw in new.items():
         if name not in old:
             yield _word(name, raw)

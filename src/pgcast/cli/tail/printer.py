@@ -22,7 +22,7 @@ class Printer:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._loop = asyncio.get_running_loop()
-        self._jobs: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]]] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[bytes, asyncio.Future[None]] | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="printer", daemon=True).start()
 
     async def write(self, content: bytes) -> None:
@@ -35,9 +35,13 @@ class Printer:
         self._jobs.put((content, done))
         await done
 
+    def close(self) -> None:
+        """Let the thread end, once it is done with what it was given; nothing waits for it."""
+        self._jobs.put(None)
+
     def _work(self) -> None:
-        while True:
-            content, done = self._jobs.get()
+        while (job := self._jobs.get()) is not None:
+            content, done = job
             failure: OSError | None = None
             try:
                 while content:

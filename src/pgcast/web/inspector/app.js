@@ -1,8 +1,9 @@
 // Joins the pieces of the page: what the connection brings goes to the tables, the list of messages and the gauges.
 //
 // The tables are primed where the server offers their rows (the demo does). The order matters: first join, which means
-// every change from now on, then fetch the rows, then apply all changes that came since the join. A change that the rows
-// contain already is applied a second time, which is harmless, because it carries the whole row.
+// every change from now on; when the server says that this is in force, fetch the rows; then apply all changes that came
+// since the join. A change that the rows contain already is applied a second time, which is harmless, because it carries
+// the whole row.
 
 import { Connection } from "./connection.js";
 import { Gauges } from "./gauges.js";
@@ -38,7 +39,7 @@ const scheme = location.protocol === "https:" ? "wss" : "ws";
 const address = `${scheme}://${location.host}`;
 const connection = new Connection(`${address}/socket/websocket?vsn=2.0.0`, {
   state: showState,
-  joined: (isResumed) => {
+  live: (isResumed) => {
     notify("");
     if (!isResumed) prime();
   },

@@ -24,8 +24,8 @@ export class Connection {
 
   /**
    * @param {string} url The WebSocket's address.
-   * @param {object} on What to call: `state(name)`, `joined(isResumed)`, `change(data)`, `message(array)`,
-   *     `gap(text)`, `trouble(text)`.
+   * @param {object} on What to call: `state(name)`, `live(isResumed)` once every change from now on comes,
+   *     `change(data)`, `message(array)`, `gap(text)`, `trouble(text)`.
    */
   constructor(url, on) {
     this.#url = url;
@@ -93,13 +93,15 @@ export class Connection {
       return;
     }
     this.#waitMs = FIRST_WAIT_MS;
-    this.#on.state("live");
-    this.#on.joined(this.#since !== null);
+    this.#on.state("waiting for the database"); // in most cases the word that it is there follows at once
   }
 
   #told(payload) {
     if (payload.code === "GapDetected") {
       this.#on.gap(payload.message);
+    } else if (payload.extension === "postgres_changes" && payload.status === "ok") {
+      this.#on.state("live");
+      this.#on.live(this.#since !== null);
     } else if (payload.status === "error") {
       this.#since = null;
       this.#on.trouble(payload.message);

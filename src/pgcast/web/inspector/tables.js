@@ -3,6 +3,7 @@
 import { NumberText, compact, renderInline } from "./json.js";
 
 const MAX_ROWS = 200;
+const MAX_LEAVING = 4;
 const GLOW_MS = 2600;
 const FADE_MS = 1500;
 
@@ -66,6 +67,7 @@ class TableView {
   #columns = [];
   #signature = "";
   #rows = new Map();
+  #leaving = new Set();
   #head = element("tr");
   #body = element("tbody");
   #count = element("span", "quiet");
@@ -145,6 +147,9 @@ class TableView {
     row.isLeaving = true;
     for (const animation of row.element.getAnimations({ subtree: true })) animation.cancel();
     row.element.classList.add("leaving");
+    this.#leaving.add(row);
+    // Where rows go faster than they fade, only the last ones are seen going.
+    if (this.#leaving.size > MAX_LEAVING) this.#drop(this.#leaving.values().next().value);
     setTimeout(() => this.#drop(row), isQuiet ? 0 : FADE_MS);
     this.#recount();
   }
@@ -169,12 +174,13 @@ class TableView {
 
   #drop(row) {
     row.element.remove();
+    this.#leaving.delete(row);
     if (this.#rows.get(row.key) === row) this.#rows.delete(row.key);
     this.#recount();
   }
 
   #recount() {
-    const rows = [...this.#rows.values()].filter(({ isLeaving }) => !isLeaving).length;
+    const rows = this.#rows.size - this.#leaving.size;
     this.#count.textContent = rows < MAX_ROWS ? `${rows} ${rows === 1 ? "row" : "rows"}` : `the latest ${MAX_ROWS} rows`;
   }
 
