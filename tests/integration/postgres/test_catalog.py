@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from pgcast.model.errors import BindingError, ConnectionFailed, DatabaseError
+from pgcast.model.relation import Column, Relation, ReplicaIdentity, TypeKind, TypeShape
+from pgcast.postgres.catalog import PostgresCatalog
+from pgcast.postgres.connection import Target, parse_target
+
+
+@pytest.fixture(params=["unix", "tcp"])
+async def catalog(request, database):
+    target = parse_target(database.dsn if request.param == "unix" else database.tcp_dsn)
+    made = PostgresCatalog(target, publications=["p", "q"])
+    yield made
+    await made.close()
+    await made.close()
+
+
+def announced(database, table, *, identity=ReplicaIdentity.DEFAULT, keys=()):
+    """Return the relation as the stream would announce it; the name is SQL."""
+    rows = database.execute(
+        "SELECT c.oid::int8, n.nspname, c.relname, a.attname, a.atttypid::int8, a.atttypmod FROM pg_class c"
+        " JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid"
+        " WHERE c.oid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+        [table],
+    )
+    columns = tuple(Column(name, type_oid, modifier, name in keys) for *_, name, type_oid, modifier in rows)
+    return Relation(rows[0][0], rows[0][1], rows[0][2], identity, columns)
+
+
+def spell(shape: TypeShape) -> str:
+    """Write a shape as text: `int4`, `mood`, `[text]`, `positive=int4`, `pair(a int4, b [text])`."""
+    if shape.kind is TypeKind.ARRAY:
+        assert shape.element is not None
+        return f"[{spell(shape.element)}]" + ("" if shape.delimiter == "," else shape.delimiter)
+    if shape.kind is TypeKind.DOMAIN:
+        assert shape.element is not None
+        return f"{shape.name}={spell(shape.element)}"
+    if shape.kind is TypeKind.COMPOSITE:
+        return f"{shape.name}({', '.join(f'{name} {spell(field)}' for name, field in shape.fields)})"
+    return shape.name
+
+
+async def test_every_kind_of_type_is_taken_apart(database, catalog):
+    database.execute("""
+        CREATE TYPE mood AS ENUM ('sad', 'ok');
+        CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+        CREATE DOMAIN more_positive AS positive;
+        CREATE DOMAIN tags AS text[];
+        CREATE TYPE pair AS (a int, b text[]);
+        CREATE TYPE nest AS (p pair, ps pair[], m mood, d more_positive);
+        CREATE TYPE "o'dd ""type"" 🐘.x" AS ("a.b" mood);
+        CREATE TYPE span AS RANGE (subtype = int);
+        CREATE TABLE t (
+            i int PRIMARY KEY, v varchar(5), c char(3), n numeric(10, 2)[], b box[], bs boolean[], m mood, ms mood[],
+            d positive, ds more_positive[], g tags, gs tags[], p pair, n1 nest, n2 nest[], s span, ss span[],
+            o "o'dd ""type"" 🐘.x", vec int2vector, ovec oidvector, vecs int2vector[], nm name, pt point, ch "char",
+            j jsonb, u uuid[], r pg_class
+        )
+    """)
+    table = await catalog.describe(announced(database, "t"))
+    spelled = {column.name: spell(shape) for column, shape in zip(table.relation.columns, table.types, strict=True)}
+    row_type = spelled.pop("r")
+    assert row_type.startswith("pg_class(oid oid, relname name, ")
+    pair = "pair(a int4, b [text])"
+    nest = f"nest(p {pair}, ps [{pair}], m mood, d more_positive=positive=int4)"
+    assert spelled == {
+        "i": "int4", "v": "varchar", "c": "bpchar", "n": "[numeric]", "b": "[box];", "bs": "[bool]", "m": "mood",
+        "ms": "[mood]", "d": "positive=int4", "ds": "[more_positive=positive=int4]", "g": "tags=[text]",
+        "gs": "[tags=[text]]", "p": pair, "n1": nest, "n2": f"[{nest}]", "s": "span", "ss": "[span]",
+        "o": "o'dd \"type\" 🐘.x(a.b mood)", "vec": "int2vector", "ovec": "oidvector", "vecs": "[int2vector]",
+        "nm": "name", "pt": "point", "ch": "char", "j": "jsonb", "u": "[uuid]",
+    }  # fmt: skip
+    assert [shape.name for shape in table.types[3:5]] == ["_numeric", "_box"]
+
+
+async def test_a_type_that_has_changed_is_seen_at_the_next_look(database, catalog):
+    database.execute("CREATE TYPE pair AS (a int); CREATE TABLE t (p pair)")
+    relation = announced(database, "t")
+    assert spell((await catalog.describe(relation)).types[0]) == "pair(a int4)"
+    database.execute("ALTER TYPE pair ADD ATTRIBUTE b text; ALTER TYPE pair RENAME TO couple")
+    assert spell((await catalog.describe(relation)).types[0]) == "couple(a int4, b text)"
+
+
+async def test_keys_are_found_by_name_where_the_identity_hides_them(database, catalog):
+    database.execute('CREATE TABLE t (a int, "b.""c" int, d int, PRIMARY KEY (d, "b.""c"))')
+    full = announced(database, "t", identity=ReplicaIdentity.FULL, keys=["a", 'b."c', "d"])
+    assert (await catalog.describe(full)).primary_key == (1, 2)
+    # The catalog of now does not know the column of then: better no key than half of one.
+    database.execute("ALTER TABLE t RENAME COLUMN d TO e")
+    assert (await catalog.describe(full)).primary_key == ()
+
+
+async def test_under_the_default_identity_the_announced_key_counts(database, catalog):
+    database.execute("CREATE TABLE t (a int PRIMARY KEY, b int)")
+    relation = announced(database, "t", keys=["a"])
+    database.execute("ALTER TABLE t DROP CONSTRAINT t_pkey, ADD PRIMARY KEY (b)")
+    assert (await catalog.describe(relation)).primary_key == (0,)
+
+
+async def test_row_security_is_seen(database, catalog):
+    database.execute("CREATE TABLE t (a int)")
+    relation = announced(database, "t")
+    assert not (await catalog.describe(relation)).has_row_security
+    database.execute("ALTER TABLE t ENABLE ROW LEVEL SECURITY")
+    assert (await catalog.describe(relation)).has_row_security
+
+
+async def test_what_was_dropped_is_described_from_its_announcement(database, catalog):
+    database.execute("CREATE TYPE mood AS ENUM ('ok'); CREATE TABLE t (a int PRIMARY KEY, m mood)")
+    relation = announced(database, "t", keys=["a"])
+    database.execute("DROP TABLE t; DROP TYPE mood")
+    table = await catalog.describe(relation)
+    assert table.relation is relation
+    assert [shape.name for shape in table.types] == ["int4", "unknown"]
+    assert table.types[1].oid == relation.columns[1].type_oid
+    assert (table.primary_key, table.has_row_security) == ((0,), False)
+
+
+async def test_a_snapshot_sees_what_is_committed_and_nothing_else(database, catalog):
+    database.execute("CREATE TABLE t (a int)")
+    with database.connect() as connection:
+        ((before,),) = database.execute("INSERT INTO t VALUES (1) RETURNING xmin::text::int8")
+        with connection.transaction():
+            (open_xid,) = connection.execute("INSERT INTO t VALUES (1) RETURNING xmin::text::int8").fetchone()
+            snapshot = await catalog.snapshot()
+    ((after,),) = database.execute("INSERT INTO t VALUES (1) RETURNING xmin::text::int8")
+    assert [snapshot.sees(xid) for xid in (before, open_xid, after)] == [True, False, False]
+    assert snapshot.insert_lsn > 0
+
+
+async def test_published_tables_have_the_columns_that_are_published(database, catalog):
+    database.execute("""
+        CREATE SCHEMA "s.""x"; CREATE TABLE "s.""x"."t 🐘" (a int PRIMARY KEY, b text[], gone int);
+        ALTER TABLE "s.""x"."t 🐘" DROP COLUMN gone;
+        CREATE TABLE generated (a int PRIMARY KEY, g int GENERATED ALWAYS AS (a + 1) STORED);
+        CREATE TABLE listed (a int PRIMARY KEY, b int, c int);
+        CREATE TABLE hidden (a int);
+        CREATE PUBLICATION p FOR TABLE "s.""x"."t 🐘", generated;
+        CREATE PUBLICATION q FOR TABLE generated, listed (a, c);
+        CREATE PUBLICATION other FOR TABLE hidden
+    """)
+    tables = await catalog.published_tables()
+    assert [(t.schema, t.name, [(name, spell(shape)) for name, shape in t.columns]) for t in tables] == [
+        ("public", "generated", [("a", "int4")]),
+        ("public", "listed", [("a", "int4"), ("c", "int4")]),
+        ('s."x', "t 🐘", [("a", "int4"), ("b", "[text]")]),
+    ]
+    assert [(t.oid,) for t in tables[:1]] == database.execute("SELECT 'generated'::regclass::oid::int8")
+
+
+async def test_published_tables_are_asked_for_once_a_second(database, catalog):
+    database.execute("CREATE TABLE t (a int); CREATE PUBLICATION p FOR ALL TABLES")
+    answers = await asyncio.gather(*(catalog.published_tables() for _ in range(20)))
+    assert all(answer is answers[0] for answer in answers)
+    database.execute("CREATE TABLE u (a int)")
+    assert await catalog.published_tables() is answers[0]
+    await asyncio.sleep(1.05)
+    assert [table.name for table in await catalog.published_tables()] == ["t", "u"]
+
+
+async def shape(database, catalog, sql_type) -> TypeShape:
+    database.execute(f"CREATE TABLE one_column (v {sql_type})")
+    table = await catalog.describe(announced(database, "one_column"))
+    database.execute("DROP TABLE one_column")
+    return table.types[0]
+
+
+@pytest.mark.parametrize(
+    ("sql_type", "text", "canonical"),
+    [
+        ("boolean", "yes", b"t"),
+        ("int", " 007 ", b"7"),
+        ("numeric", "1e3", b"1000"),
+        ("float8", "0.1", b"0.1"),
+        ("text", 'it\'s \\ "quoted"', b'it\'s \\ "quoted"'),
+        ("timestamptz", "2026-01-02 03:04:05+02", b"2026-01-02 01:04:05+00"),
+        ("interval", "90 minutes", b"01:30:00"),
+        ("uuid", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", b"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+        ("jsonb", '{"b":1,  "a":2}', b'{"a": 2, "b": 1}'),
+        ("int[]", "{ 1, 2,NULL}", b"{1,2,NULL}"),
+        ("bytea", "\\xDEAD", b"\\xdead"),
+        ("bit", "1", b"1"),
+        ('"char"', "x", b"x"),
+        ("char(5)", "ab", b"ab"),
+        ("text", "", b""),
+    ],
+)
+async def test_a_text_is_cast_to_what_the_stream_would_carry(database, catalog, sql_type, text, canonical):
+    wanted = await shape(database, catalog, sql_type)
+    assert await catalog.canonical_text(wanted, text) == canonical
+    assert await catalog.canonical_text(wanted, text) == canonical
+
+
+async def test_types_with_odd_names_and_in_other_schemas_can_be_cast_to(database, catalog):
+    database.execute("""CREATE SCHEMA "a.b"; CREATE TYPE "a.b"."m""ood" AS ENUM ('sad', 'ok')""")
+    mood = await shape(database, catalog, '"a.b"."m""ood"')
+    assert await catalog.canonical_text(mood, "ok") == b"ok"
+    with pytest.raises(BindingError, match=re.escape('invalid input value for enum "a.b"."m""ood": "glad"')):
+        await catalog.canonical_text(mood, "glad")
+
+
+async def test_a_refused_cast_is_a_binding_error_with_the_words_of_postgres(database, catalog):
+    integer = await shape(database, catalog, "int")
+    with pytest.raises(BindingError) as caught:
+        await catalog.canonical_text(integer, "abc")
+    assert caught.value.message == 'invalid input syntax for type integer: "abc"'
+    with pytest.raises(BindingError, match="out of range"):
+        await catalog.canonical_text(integer, "99999999999")
+    database.execute("CREATE DOMAIN positive AS int CHECK (VALUE > 0)")
+    positive = await shape(database, catalog, "positive")
+    with pytest.raises(BindingError, match="violates check constraint"):
+        await catalog.canonical_text(positive, "-1")
+    with pytest.raises(BindingError, match="zero byte"):
+        await catalog.canonical_text(integer, "1\0")
+    with pytest.raises(BindingError, match="does not exist any more"):
+        await catalog.canonical_text(TypeShape(4_000_000_000, "gone"), "1")
+
+
+async def test_the_present_moment_is_not_remembered(database, catalog):
+    moment = await shape(database, catalog, "timestamptz")
+    first = await catalog.canonical_text(moment, "now")
+    assert await catalog.canonical_text(moment, "now") != first
+
+
+async def test_a_database_that_is_away_is_an_error_at_once_and_then_an_answer_again(own_cluster):
+    cluster = own_cluster()
+    catalog = PostgresCatalog(parse_target(cluster.dsn()), publications=[])
+    await asyncio.gather(*(catalog.snapshot() for _ in range(10)))
+    await asyncio.to_thread(cluster.stop, "fast")
+    started = time.monotonic()
+    with pytest.raises(ConnectionFailed):
+        await catalog.snapshot()
+    with pytest.raises(ConnectionFailed):
+        await catalog.published_tables()
+    assert time.monotonic() - started < 2
+    await asyncio.to_thread(cluster.start)
+    assert (await catalog.snapshot()).insert_lsn > 0
+    # Stopped and started again between two questions: nobody notices.
+    await asyncio.to_thread(cluster.restart, "fast")
+    assert (await catalog.snapshot()).insert_lsn > 0
+    await catalog.close()
+    with pytest.raises(DatabaseError, match="closed"):
+        await catalog.snapshot()
+
+
+async def test_a_database_that_hangs_costs_no_more_than_the_deadline(own_cluster):
+    cluster = own_cluster()
+    catalog = PostgresCatalog(parse_target(cluster.dsn()), publications=[], timeout_s=0.5)
+    await catalog.snapshot()
+    with cluster.connect() as connection:
+        rows = connection.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'pgcast'").fetchall()
+    pids = [pid for (pid,) in rows]
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        with pytest.raises(DatabaseError, match=r"no answer within 0\.5 s"):
+            await catalog.snapshot()
+        assert time.monotonic() - started < 4
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    assert (await catalog.snapshot()).insert_lsn > 0
+    await catalog.close()
+
+
+async def test_nothing_is_connected_before_the_first_question():
+    catalog = PostgresCatalog(Target(host="127.0.0.1", port="1", user="u", dbname="d"), publications=["p"])
+    with pytest.raises(ConnectionFailed, match="refused"):
+        await catalog.snapshot()
+    await catalog.close()
