@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -30,14 +31,14 @@ PROGRAMS = {
 class Example:
     """A running example. Use with `with`."""
 
-    def __init__(self, name: str, node: Node, folder: Path) -> None:
+    def __init__(self, name: str, node: Node, folder: Path, *, key: str = "none") -> None:
         program, url = PROGRAMS[name.partition("/")[0]]
         # JavaScript finds packages from where the file is.
         script = folder / Path(name).name
         script.write_text((ROOT / "examples" / name).read_text())
         (folder / "node_modules").symlink_to(JS / "node_modules")
         self._command = [*program, str(script)]
-        self._environment = {**clean_environment(), "PGCAST_URL": url.format(port=node.port)}
+        self._environment = {**clean_environment(), "PGCAST_URL": url.format(port=node.port), "PGCAST_KEY": key}
         self._lines: Queue[str] = Queue()
         self.said: list[str] = []
 
@@ -90,6 +91,20 @@ def test_an_example_tells_of_each_kind_of_change_from_now_on(
         published.execute("delete from todos where id = 2")
         example.wait_for("delete")
     assert "milk" not in "".join(example.said)
+
+
+def test_the_token_of_the_example_is_accepted(published: Database, start_node: NodeFactory, tmp_path: Path):
+    secret = "a-secret-of-at-least-32-characters"
+    made = subprocess.run(
+        [sys.executable, str(ROOT / "examples/python/make_token.py")],
+        env={**clean_environment(), "JWT_SECRET": secret},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    node = start_node(published.dsn, JWT_SECRET=secret, PGCAST_BIND="127.0.0.1")
+    with Example("python/listen.py", node, tmp_path, key=made.stdout.strip()) as example:
+        example.wait_for("subscribed")
 
 
 @pytest.mark.fault
