@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -119,8 +120,8 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name in kept}
 
 
-@pytest.fixture
-def start_node(tmp_path: Path) -> Iterator[NodeFactory]:
+@contextlib.contextmanager
+def node_factory(folder: Path) -> Iterator[NodeFactory]:
     """A factory of servers; whatever still runs at the end is stopped, and its log must hold no traceback."""
     nodes: list[Node] = []
 
@@ -133,7 +134,7 @@ def start_node(tmp_path: Path) -> Iterator[NodeFactory]:
             "SLOT_NAME": f"pgcast_{port}",
             **settings,
         }
-        node = Node(environment, port, tmp_path / f"pgcast-{port}.log")
+        node = Node(environment, port, folder / f"pgcast-{port}.log")
         nodes.append(node)
         if start:
             node.start()
@@ -145,6 +146,13 @@ def start_node(tmp_path: Path) -> Iterator[NodeFactory]:
             node.stop()
             assert "Traceback" not in node.log(), node.log()
             assert '"exception"' not in node.log(), node.log()
+
+
+@pytest.fixture
+def start_node(tmp_path: Path) -> Iterator[NodeFactory]:
+    """A factory of servers for one test."""
+    with node_factory(tmp_path) as start_one:
+        yield start_one
 
 
 @pytest.fixture

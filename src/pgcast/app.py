@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import resource
-import signal
 import socket
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import uvicorn
 from pgcast.auth.keys import shared_secret
 from pgcast.changes.payload import Payloads
 from pgcast.channels.limits import Limits
+from pgcast.engine.acknowledged import Identity
 from pgcast.engine.backoff import Backoff
 from pgcast.engine.hub import HubLimits
 from pgcast.engine.node import Node
@@ -23,26 +23,28 @@ from pgcast.model.errors import SettingsError
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import Target, parse_target
 from pgcast.postgres.replication import ReplicationSource
-from pgcast.settings import LegacyValues, Settings
-from pgcast.sockets.handshake import Refusal, TokenDoorkeeper
+from pgcast.settings import LegacyValues, ResumeBy, Settings
+from pgcast.sockets.handshake import Admission, Refusal, TokenDoorkeeper
 from pgcast.sockets.options import SocketOptions
 from pgcast.sockets.protocol import Connection, close_idle
+from pgcast.state import StateFile
 from pgcast.web.routes import make_web
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Generator, Sequence
+    from pathlib import Path
 
     from starlette.routing import BaseRoute
 
     from pgcast.engine.clients import Client
     from pgcast.engine.ports import Outlet
-    from pgcast.frames.codec import Serializer
 
 log = structlog.get_logger()
 
 _MB = 1 << 20
 _GRACE_S = 10
 _GARBAGE_S = 60.0
+_STATE_S = 1.0
 _BACKLOG = 4096
 
 
@@ -109,9 +111,13 @@ class Server:
         self._settings = settings
         self._routes = routes
         self._uvicorn: uvicorn.Server | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._is_stopped = False
 
     async def run(self, when_started: Callable[[int], None] | None = None) -> None:
-        """Serve until a signal or `stop` says otherwise; then send the clients away and confirm what was delivered.
+        """Serve until `stop` is called; then send the clients away and confirm what was delivered.
+
+        Signals are the caller's business.
 
         Args:
             when_started: Called with the port once clients may come.
@@ -120,27 +126,39 @@ class Server:
             SettingsError: The address cannot be listened on.
             DatabaseError: The replication stream cannot be opened; the subclass says why.
         """
-        _raise_file_limit()
-        listening = _listen(self._settings.listen_address, self._settings.port)
-        with contextlib.closing(listening), _quiet_signals():
-            node = make_node(self._settings)
-            try:
-                await node.start()
-                await self._serve(node, listening, when_started)
-            finally:
-                await node.stop()
+        self._running = asyncio.current_task()
+        try:
+            await self._run(when_started)
+        except asyncio.CancelledError:
+            if not self._is_stopped:
+                raise
 
     def stop(self) -> None:
-        """Ask `run` to end; twice is safe."""
+        """Ask `run` to end, however far it is; twice is safe."""
+        self._is_stopped = True
         if self._uvicorn is not None:
             self._uvicorn.should_exit = True
+        elif self._running is not None:
+            self._running.cancel()
+
+    async def _run(self, when_started: Callable[[int], None] | None) -> None:
+        _raise_file_limit()
+        with contextlib.closing(_listen(self._settings.listen_address, self._settings.port)) as listening:
+            node = make_node(self._settings)
+            state = _State(node, self._settings.state_dir)
+            try:
+                await node.start()
+                async with state.kept():
+                    await self._serve(node, listening, when_started)
+            finally:
+                await node.stop()
 
     async def _serve(self, node: Node, listening: socket.socket, when_started: Callable[[int], None] | None) -> None:
         settings = self._settings
         options = SocketOptions(max_frame_bytes=settings.max_frame_bytes, idle_s=settings.idle_s)
         keys = shared_secret(settings.jwt_secret.get_secret_value()) if settings.jwt_secret is not None else None
         doorkeeper = TokenDoorkeeper(keys if settings.authenticates else None, settings.jwt_claim_validators)
-        switchboard = _Switchboard(node)
+        switchboard = _Switchboard(node, by_subject=settings.resume is ResumeBy.IDENTITY)
         config = uvicorn.Config(
             make_web(node.pipeline.health, self._routes),
             http="httptools",
@@ -182,6 +200,58 @@ class Server:
             garbage.cancel()
 
 
+class _State:
+    """What the node remembers over a restart, read at once and written down while it runs."""
+
+    def __init__(self, node: Node, folder: Path | None) -> None:
+        self._node = node
+        self._file = None if folder is None else StateFile(folder)
+        now_s = asyncio.get_running_loop().time()
+        if self._file is None:
+            node.memory.blank_until_s = now_s + node.memory.keep_s
+            return
+        try:
+            marks, floor = self._file.read()
+            node.pipeline.known_floor = floor
+            node.memory.acknowledged.load(marks, now_s)
+        except (OSError, ValueError) as error:
+            log.warning(
+                "the state of the last run cannot be used; clients resume from all that is held", error=str(error)
+            )
+            node.memory.blank_until_s = now_s + node.memory.keep_s
+
+    @contextlib.asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Write it down every second while something changes, and once at the end."""
+        if self._file is None:
+            yield
+            return
+        writing = asyncio.create_task(self._write_for_ever(self._file))
+        try:
+            yield
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+            await self._write(self._file)
+
+    async def _write_for_ever(self, file: StateFile) -> None:
+        floor = None
+        while True:
+            await asyncio.sleep(_STATE_S)
+            if self._node.memory.acknowledged.is_changed or self._node.pipeline.floor() != floor:
+                floor = self._node.pipeline.floor()
+                await self._write(file)
+
+    async def _write(self, file: StateFile) -> None:
+        acknowledged = self._node.memory.acknowledged
+        acknowledged.is_changed = False
+        try:
+            await asyncio.to_thread(file.write, acknowledged.dump(), self._node.pipeline.floor())
+        except OSError as error:
+            acknowledged.is_changed = True
+            log.warning("the state could not be written; trying again", error=str(error))
+
+
 async def _collect_garbage(count_connections: Callable[[], int]) -> None:
     """Collect cycles rarely, and when connections have gone: changes make none, and the collector looks at each.
 
@@ -199,9 +269,14 @@ async def _collect_garbage(count_connections: Callable[[], int]) -> None:
 
 
 class _NotifyingServer(uvicorn.Server):
-    """A server that tells when clients may come."""
+    """A server that tells when clients may come, and does not handle signals."""
 
     when_started: Callable[[], None] | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave signals alone."""
+        yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -212,8 +287,9 @@ class _NotifyingServer(uvicorn.Server):
 class _Switchboard:
     """The node, as connections know it."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, *, by_subject: bool) -> None:
         self._node = node
+        self._by_subject = by_subject
 
     def admit(self) -> Refusal | None:
         if self._node.is_draining:
@@ -222,8 +298,15 @@ class _Switchboard:
             return Refusal(429, "Too many connected users")
         return None
 
-    def connect(self, serializer: Serializer, outlet: Outlet) -> Client:
-        return self._node.connect(serializer, outlet)
+    def connect(self, admission: Admission, outlet: Outlet) -> Client:
+        return self._node.connect(admission.serializer, outlet, _identity_of(admission, self._by_subject))
+
+
+def _identity_of(admission: Admission, by_subject: bool) -> Identity | None:  # noqa: FBT001 - one of two ways
+    if admission.resume is not None:
+        return Identity(admission.resume)
+    subject = admission.claims.values.get("sub") if by_subject and admission.claims is not None else None
+    return Identity(subject, is_shared=True) if isinstance(subject, str) and subject else None
 
 
 def _listen(address: str, port: int) -> socket.socket:
@@ -254,14 +337,3 @@ def _raise_file_limit() -> None:
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-@contextlib.contextmanager
-def _quiet_signals() -> Iterator[None]:
-    """Let uvicorn's second raising of a signal, after it has stopped in good order, end in nothing."""
-    with contextlib.ExitStack() as stack:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(ValueError):  # not in the main thread: uvicorn leaves signals alone there, too
-                before = signal.signal(number, lambda *_: None)
-                stack.callback(signal.signal, number, before)
-        yield

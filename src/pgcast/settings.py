@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
@@ -28,6 +29,13 @@ class LegacyValues(Enum):
 
     TYPED = "typed"
     TEXT = "text"
+
+
+class ResumeBy(Enum):
+    """What tells a returning client from a new one."""
+
+    PARAMETER = "parameter"
+    IDENTITY = "identity"
 
 
 class LogLevel(Enum):
@@ -115,6 +123,14 @@ class Settings(BaseSettings):
         alias="PGCAST_HOLD_S",
         ge=0,
         description="the longest pause of reading the WAL for one group of slow readers",
+    )
+    resume: ResumeBy = Field(
+        ResumeBy.PARAMETER,
+        alias="PGCAST_RESUME",
+        description="tells a returning client: parameter (`resume` in the URL) or identity (also the token's `sub`)",
+    )
+    state_dir: Path | None = Field(
+        None, alias="PGCAST_STATE_DIR", description="a folder in which acknowledged positions survive a restart"
     )
     log: LogLevel = Field(LogLevel.INFO, alias="PGCAST_LOG", description="debug, info, warning or error")
 

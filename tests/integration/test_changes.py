@@ -83,6 +83,15 @@ async def test_a_table_made_after_the_join_is_followed_at_once(node: Node, publi
     assert change["data"]["record"] == {"id": 1, "wert in €": 9.90}
 
 
+async def test_a_table_made_right_before_the_join_is_known(node: Node, published: Database):
+    async with RealtimeClient(node.url) as client:
+        await client.join("realtime:earlier", TODOS)
+        published.execute("create table fresh (id int primary key)")
+        await client.join("realtime:room", {**TODOS, "table": "fresh", "filter": "id=eq.1"})
+        published.execute("insert into fresh values (1)")
+        assert (await client.change())["data"]["record"] == {"id": 1}
+
+
 async def test_a_join_means_from_now_on(node: Node, published: Database):
     published.execute("insert into todos values (1, 'before')")
     async with RealtimeClient(node.url) as client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from joserfc.jwk import ECKey
@@ -147,3 +148,13 @@ def test_a_signing_secret_that_is_a_public_key(published: Database):
     assert code == 2
     assert "JWT_SECRET is a public key" in said
     assert key.splitlines()[1] not in said
+
+
+def test_a_signal_while_it_waits_for_the_slot_ends_it_in_good_order(published: Database, start_node: NodeFactory):
+    busy = start_node(published.dsn)
+    waiting = start_node(published.dsn, start=False, SLOT_NAME=busy.environment["SLOT_NAME"])
+    waiting.start(wait=False)
+    time.sleep(1.5)
+    assert waiting.process is not None
+    assert waiting.process.poll() is None
+    assert waiting.stop() == 0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 import sys
 from typing import TYPE_CHECKING
 
-import structlog
 import uvloop
 
 from pgcast.app import Server
@@ -24,7 +25,14 @@ def serve() -> None:
 
 
 def run_server(settings: Settings) -> None:
-    """Run the server until a signal ends it."""
+    """Run the server until SIGINT or SIGTERM ends it."""
     set_up_logs(settings.log, sys.stderr)
-    structlog.get_logger().debug("settings read")
-    uvloop.run(Server(settings).run())
+    uvloop.run(_run(settings))
+
+
+async def _run(settings: Settings) -> None:
+    server = Server(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.stop)
+    await server.run()

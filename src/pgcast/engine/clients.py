@@ -7,7 +7,9 @@ the database is decided in a task of its own, with a deadline, so that it delays
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,9 +17,12 @@ import structlog
 from pgcast.channels.channel import State
 from pgcast.channels.effects import Close, Join, Leave, Send
 from pgcast.channels.session import Outcome
+from pgcast.engine.acknowledged import Wanted
 from pgcast.engine.groups import Signature
 from pgcast.engine.joins import entries_of, legacy_entries_of, parse_since, start_of
+from pgcast.frames.websocket import ping_frame
 from pgcast.model.errors import BindingError, DatabaseError
+from pgcast.model.lsn import Lsn
 from pgcast.model.position import Position
 
 if TYPE_CHECKING:
@@ -26,13 +31,13 @@ if TYPE_CHECKING:
     from pgcast.channels.channel import Channel
     from pgcast.channels.effects import Effect
     from pgcast.channels.session import Session
+    from pgcast.engine.acknowledged import Acknowledged, Identity, Mark
     from pgcast.engine.groups import Member
     from pgcast.engine.hub import Hub
     from pgcast.engine.pipeline import Pipeline
     from pgcast.engine.ports import Catalog, FrameText, Outlet
     from pgcast.engine.snapshots import Snapshots
     from pgcast.matching.index import Entry
-    from pgcast.model.lsn import Lsn
     from pgcast.model.snapshot import Snapshot
 
 log = structlog.get_logger()
@@ -41,6 +46,24 @@ JOIN_S = 4.0
 """Clients give up on a join after 10 s; a reply without the database's word is better than none."""
 
 _RETRY_S = 2.0
+_MAX_PINGS = 16
+_MAX_DIGITS = 18
+
+
+@dataclass(slots=True)
+class Memory:
+    """What the node remembers of clients that said who they are.
+
+    Attributes:
+        acknowledged: How far each has received.
+        keep_s: How long a mark outlives its connection.
+        blank_until_s: Until then an unknown identity may belong to a client from before a restart that forgot it: it
+            gets all that the window holds.
+    """
+
+    acknowledged: Acknowledged
+    keep_s: float
+    blank_until_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +74,7 @@ class Surroundings:
     catalog: Catalog
     snapshots: Snapshots
     pipeline: Pipeline
+    memory: Memory
 
 
 class Client:
@@ -61,6 +85,7 @@ class Client:
         serializer: What it speaks.
         outlet: Where its frames go.
         around: What it shares with the others.
+        identity: Who it says it is; None where it does not.
         when_gone: Called once the connection has ended.
     """
 
@@ -71,13 +96,19 @@ class Client:
         outlet: Outlet,
         around: Surroundings,
         *,
+        identity: Identity | None,
         when_gone: Callable[[Client], None],
     ) -> None:
         self.session = session
         self._serializer = serializer
         self._outlet = outlet
         self._around = around
+        self._identity = identity
         self._when_gone = when_gone
+        self._marks: dict[Channel, Mark] = {}
+        self._pinged: deque[tuple[int, list[tuple[Mark, Position]]]] = deque()
+        self._pings = 0
+        self._writes_before = 0
         self._members: dict[Channel, Member] = {}
         self._deciding: dict[Channel, asyncio.Task[None]] = {}
 
@@ -94,6 +125,31 @@ class Client:
         self._perform(self.session.receive_binary(data))
         if self.session.malformed != malformed:
             log.info("message dropped", reason=self.session.malformed_reason)
+
+    def receive_pong(self, data: bytes) -> None:
+        """Take a pong: the client has received everything that was written before the ping it answers."""
+        if not data.isdigit() or len(data) > _MAX_DIGITS:
+            return
+        number = int(data)
+        while self._pinged and self._pinged[0][0] <= number:
+            for mark, position in self._pinged.popleft()[1]:
+                self._around.memory.acknowledged.advance(mark, position)
+
+    def ping_if_due(self) -> None:
+        """Ask a client with an identity to acknowledge what was written to it since the last time; once a second."""
+        if not self._marks or self._outlet.writes == self._writes_before or len(self._pinged) >= _MAX_PINGS:
+            return
+        hub = self._around.hub
+        positions: list[tuple[Mark, Position]] = []
+        for channel, mark in self._marks.items():
+            number = hub.written_to(self._members[channel])
+            if number is None:
+                return
+            positions.append((mark, self._position_before(number)))
+        self._pings += 1
+        self._pinged.append((self._pings, positions))
+        self._outlet.write(ping_frame(str(self._pings).encode()))
+        self._writes_before = self._outlet.writes
 
     def resumed(self) -> None:
         """The outlet takes bytes again."""
@@ -147,6 +203,9 @@ class Client:
         member = self._members.pop(channel, None)
         if member is not None:
             self._around.hub.leave(member)
+        mark = self._marks.pop(channel, None)
+        if mark is not None:
+            self._around.memory.acknowledged.gone(mark, asyncio.get_running_loop().time())
 
     async def _decide(self, channel: Channel) -> None:
         """Check a join, take its snapshot, answer it, and begin to serve it."""
@@ -205,30 +264,63 @@ class Client:
                 if binding.since is not None:
                     parse_since(binding.since)
             entries = await entries_of(channel.bindings, around.catalog)
-            if any(binding.since is not None for binding in channel.bindings):
-                await around.pipeline.opened.wait()
+        if self._identity is not None or any(binding.since is not None for binding in channel.bindings):
+            await around.pipeline.opened.wait()
         return entries, await around.snapshots.take()
 
     def _begin(self, channel: Channel, entries: tuple[Entry, ...], snapshot: Snapshot | None, joined_at: int) -> None:
         if channel.state is not State.JOINED or not entries:
             return
         around = self._around
-        start = start_of(_asked(channel, entries), snapshot, around.hub.window, around.pipeline.epoch, joined_at)
+        wanted = self._wanted(channel)
+        asked = _asked(channel, entries, self._known_position(wanted))
+        start = start_of(asked, snapshot, around.hub.window, around.pipeline.epoch, joined_at)
         signature = Signature(
             self._serializer.version, channel.topic, entries, is_legacy=channel.legacy_topic is not None
         )
+        if wanted is not None:
+            position = self._position_before(start.reading.at)
+            self._marks[channel] = around.memory.acknowledged.start(wanted, position)
         self._members[channel] = around.hub.join(self._outlet, signature, self._serializer, start.reading)
         if start.has_gap:
             self._perform(self.session.gap(channel, self._oldest()))
         around.pipeline.ask_for_progress()
 
+    def _wanted(self, channel: Channel) -> Wanted | None:
+        if self._identity is None:
+            return None
+        bindings = [
+            (binding.event and binding.event.value, binding.schema, binding.table, binding.filter, binding.select)
+            for binding in channel.bindings
+        ]
+        return Wanted(self._identity, channel.topic, fingerprint(repr((channel.legacy_topic, bindings))))
+
+    def _known_position(self, wanted: Wanted | None) -> str | None:
+        """Return from where a channel goes on that says nothing of it itself."""
+        if wanted is None:
+            return None
+        memory = self._around.memory
+        position = memory.acknowledged.find(wanted)
+        if position is None and asyncio.get_running_loop().time() < memory.blank_until_s:
+            commit_lsn, index = self._around.hub.window.floor
+            position = Position(self._around.pipeline.epoch, Lsn(commit_lsn), index)
+        return None if position is None else str(position)
+
+    def _position_before(self, number: int) -> Position:
+        commit_lsn, index = self._around.hub.window.place_before(number)
+        return Position(self._around.pipeline.epoch, Lsn(commit_lsn), index)
+
     def _oldest(self) -> str:
         commit_lsn, index = self._around.hub.window.oldest()
-        lsn: Lsn = commit_lsn  # type: ignore[assignment]
-        return str(Position(self._around.pipeline.epoch, lsn, index))
+        return str(Position(self._around.pipeline.epoch, Lsn(commit_lsn), index))
 
 
-def _asked(channel: Channel, entries: Sequence[Entry]) -> list[tuple[int, str | None]]:
+def fingerprint(text: str) -> str:
+    """Return 16 hexadecimal digits that tell texts apart, the same in every run."""
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _asked(channel: Channel, entries: Sequence[Entry], known: str | None) -> list[tuple[int, str | None]]:
     if channel.legacy_topic is not None:
-        return [(entry.id, None) for entry in entries]
-    return [(binding.id, binding.since) for binding in channel.bindings]
+        return [(entry.id, known) for entry in entries]
+    return [(binding.id, binding.since or known) for binding in channel.bindings]

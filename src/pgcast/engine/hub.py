@@ -149,6 +149,20 @@ class Hub:
         for member in list(self._members.get(outlet, ())):
             self.leave(member)
 
+    def written_to(self, member: Member) -> int | None:
+        """Return the number, in the window, up to which everything has been written to a member's outlet.
+
+        None while a flush is between two of its slices: ask again later.
+        """
+        if self.flusher.is_writing:
+            return None
+        group = member.group
+        if member.reading is not None:
+            return member.reading.at
+        if member in group.behind:
+            return member.window_at
+        return group.pending_from if group.pending else self.window.end
+
     def resumed(self, outlet: Outlet) -> None:
         """Serve what an outlet missed, now that it takes bytes again."""
         for member in list(self._members.get(outlet, ())):

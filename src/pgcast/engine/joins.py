@@ -44,8 +44,11 @@ async def entries_of(bindings: Sequence[Binding], catalog: Catalog) -> tuple[Ent
         BindingError: One of them cannot be served; the message is what the client is told.
         DatabaseError: The database could not be asked.
     """
-    tables = await catalog.published_tables()
-    return tuple([await _entry_of(binding, tables, catalog) for binding in bindings])
+    try:
+        return await _entries_of(bindings, await catalog.published_tables(), catalog)
+    except BindingError:
+        # That answer may be older than the table or column that it lacks.
+        return await _entries_of(bindings, await catalog.published_tables(is_fresh=True), catalog)
 
 
 async def legacy_entries_of(rest: str, catalog: Catalog) -> tuple[Entry, ...]:
@@ -58,7 +61,11 @@ async def legacy_entries_of(rest: str, catalog: Catalog) -> tuple[Entry, ...]:
         DatabaseError: The database could not be asked.
     """
     tables = await catalog.published_tables()
-    schema, table, condition = split_legacy_topic(rest, {(table.schema, table.name) for table in tables})
+    schema, table, condition = _split_by(rest, tables)
+    if condition is not None and not _matching(tables, schema, table):
+        # That answer may be older than the table.
+        tables = await catalog.published_tables(is_fresh=True)
+        schema, table, condition = _split_by(rest, tables)
     if condition is None:
         return (Entry(1, ALL_KINDS, schema, table),)
     column, _, value = condition.partition("=eq.")
@@ -94,6 +101,16 @@ def split_legacy_topic(rest: str, tables: Collection[tuple[str, str]]) -> tuple[
     schema, _, behind = rest.partition(":")
     name, _, condition = behind.partition(":")
     return schema, name or None, condition or None
+
+
+def _split_by(rest: str, tables: Sequence[PublishedTable]) -> tuple[str | None, str | None, str | None]:
+    return split_legacy_topic(rest, {(table.schema, table.name) for table in tables})
+
+
+async def _entries_of(
+    bindings: Sequence[Binding], tables: Sequence[PublishedTable], catalog: Catalog
+) -> tuple[Entry, ...]:
+    return tuple([await _entry_of(binding, tables, catalog) for binding in bindings])
 
 
 async def _entry_of(binding: Binding, tables: Sequence[PublishedTable], catalog: Catalog) -> Entry:

@@ -9,7 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from pgcast.channels.session import Session
-from pgcast.engine.clients import Client, Surroundings
+from pgcast.engine.acknowledged import Acknowledged
+from pgcast.engine.clients import Client, Memory, Surroundings
 from pgcast.engine.hub import Hub
 from pgcast.engine.pipeline import Pipeline
 from pgcast.engine.snapshots import Snapshots
@@ -18,6 +19,7 @@ from pgcast.model.errors import SlotBusy
 if TYPE_CHECKING:
     from pgcast.changes.payload import Payloads
     from pgcast.channels.limits import Limits
+    from pgcast.engine.acknowledged import Identity
     from pgcast.engine.backoff import Backoff
     from pgcast.engine.hub import HubLimits
     from pgcast.engine.ports import Catalog, ChangeSource, Outlet
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _BUSY_S = 10.0
 _BUSY_RETRY_S = 0.25
+_PING_S = 1.0
 
 
 class Node:
@@ -57,10 +60,12 @@ class Node:
         self.is_draining = False
         self._catalog = catalog
         self._snapshots = Snapshots(catalog)
-        self._around = Surroundings(self.hub, catalog, self._snapshots, self.pipeline)
+        self.memory = Memory(Acknowledged(hub_limits.window_s), hub_limits.window_s)
+        self._around = Surroundings(self.hub, catalog, self._snapshots, self.pipeline, self.memory)
         self._client_limits = client_limits
         self._max_clients = max_clients
         self._following: asyncio.Task[None] | None = None
+        self._pinging: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Open the stream and follow it from now on. A slot that a dying predecessor holds is waited for, briefly.
@@ -79,16 +84,17 @@ class Node:
                     raise
                 await asyncio.sleep(_BUSY_RETRY_S)
         self._following = asyncio.create_task(self.pipeline.run(), name="pipeline")
+        self._pinging = asyncio.create_task(self._ping(), name="pings")
 
     @property
     def is_full(self) -> bool:
         """Whether no further client may connect."""
         return len(self.clients) >= self._max_clients
 
-    def connect(self, serializer: Serializer, outlet: Outlet) -> Client:
-        """Begin the conversation with a client whose handshake is done."""
+    def connect(self, serializer: Serializer, outlet: Outlet, identity: Identity | None = None) -> Client:
+        """Begin the conversation with a client whose handshake is done; an identity lets it resume later."""
         session = Session(serializer, self._client_limits)
-        client = Client(session, serializer, outlet, self._around, when_gone=self._forget)
+        client = Client(session, serializer, outlet, self._around, identity=identity, when_gone=self._forget)
         self.clients[client] = None
         return client
 
@@ -101,13 +107,23 @@ class Node:
     async def stop(self) -> None:
         """End everything; twice is safe."""
         self.drain()
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
-            self._following = None
+        for task in (self._pinging, self._following):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        self._pinging = self._following = None
         await self.pipeline.close()
         await self._snapshots.close()
         await self._catalog.close()
+
+    async def _ping(self) -> None:
+        """Once a second, ask those who can resume how far they have received, and forget those who stayed away."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_PING_S)
+            for client in list(self.clients):
+                client.ping_if_due()
+            self.memory.acknowledged.expire(loop.time())
 
     def _forget(self, client: Client) -> None:
         self.clients.pop(client, None)

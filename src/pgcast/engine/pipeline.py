@@ -8,6 +8,7 @@ window held.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -40,6 +41,23 @@ _STATUS_S = 1.0
 _TURN_S = 0.005
 
 
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """The last change that the slot does not bring again, as the run that confirmed it knew.
+
+    Attributes:
+        epoch: Of the database.
+        confirmed: The slot's confirmed position.
+        commit_lsn: Of the last change before it, and
+        index: its number in its transaction.
+    """
+
+    epoch: str
+    confirmed: int
+    commit_lsn: int
+    index: int
+
+
 class Pipeline:
     """Follows one slot.
 
@@ -57,6 +75,7 @@ class Pipeline:
         self.health = Health()
         self.progress = Progress()
         self.epoch = ""
+        self.known_floor: Floor | None = None
         self.opened = asyncio.Event()
         self.confirmed = NO_LSN
         self.transactions = 0
@@ -105,6 +124,11 @@ class Pipeline:
             self._source.send_status(self.progress.received, self.confirmed)
         await self._source.close()
 
+    def floor(self) -> Floor:
+        """Return what a later run should know of the place that is confirmed now."""
+        commit_lsn, index = self._hub.window.floor
+        return Floor(self.epoch, self.confirmed, commit_lsn, index)
+
     def ask_for_progress(self) -> None:
         """Have Postgres say at once how far it has read: somebody waits for the stream to pass a place."""
         if self.health.is_streaming:
@@ -115,7 +139,7 @@ class Pipeline:
         is_first = not self.epoch
         if start.slot_created or epoch != self.epoch:
             self.progress.restart()
-            self._hub.window.restart(start.confirmed_lsn)
+            self._hub.window.restart(self._floor_of(start, epoch))
             self.confirmed = NO_LSN
         self.epoch = epoch
         self._decoder = Decoder()
@@ -135,6 +159,17 @@ class Pipeline:
         if not is_first and start.slot_created:
             log.warning("the slot is new: changes since the last one were lost; clients are told")
             self._when_lost()
+
+    def _floor_of(self, start: StreamStart, epoch: str) -> tuple[int, int]:
+        """Return from where on the stream will bring everything: what the last run let go of, if that is known."""
+        known = self.known_floor
+        if (
+            known is not None
+            and not start.slot_created
+            and (known.epoch, known.confirmed) == (epoch, start.confirmed_lsn)
+        ):
+            return known.commit_lsn, known.index
+        return start.confirmed_lsn, 0
 
     def _broke(self, error: PgcastError) -> None:
         if self.health.is_streaming:

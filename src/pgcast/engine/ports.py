@@ -115,8 +115,11 @@ class Catalog(Protocol):
         """
         ...
 
-    async def published_tables(self) -> Sequence[PublishedTable]:
-        """Return all tables of the followed publications; answers may be as old as a second.
+    async def published_tables(self, *, is_fresh: bool = False) -> Sequence[PublishedTable]:
+        """Return all tables of the followed publications.
+
+        Args:
+            is_fresh: Ask the database after this call; otherwise the answer may be as old as a second.
 
         Raises:
             DatabaseError: The database could not be asked.
@@ -145,6 +148,11 @@ class Outlet(Protocol):
 
     members: int
     """How many joined channels share this outlet; kept by the hub."""
+
+    @property
+    def writes(self) -> int:
+        """How often `write` was called."""
+        ...
 
     def write(self, content: bytes) -> None:
         """Send whole WebSocket frames; dropped silently once the outlet is closed."""

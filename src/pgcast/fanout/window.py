@@ -94,10 +94,11 @@ class Window:
         """About how much memory the changes take."""
         return self._closed_bytes + (0 if self._open is None else self._open.size_bytes)
 
-    def restart(self, floor_lsn: Lsn) -> None:
-        """Forget everything: from now on the window covers what commits from `floor_lsn` on. Numbers go on ascending.
+    def restart(self, floor: tuple[int, int]) -> None:
+        """Forget everything; numbers go on ascending. For the first start, and for a stream that continues no other.
 
-        For the first start, and for a stream that does not continue the one before.
+        Args:
+            floor: (commit LSN, index): from now on the window covers everything after this place.
         """
         self._base = self.end
         self._changes.clear()
@@ -107,7 +108,7 @@ class Window:
         self._marks.clear()
         self._closed_bytes = 0
         self.confirmable = NO_LSN
-        self.floor = (floor_lsn, 0)
+        self.floor = floor
         self.floor_us = None
 
     # fast path: per change
@@ -210,6 +211,11 @@ class Window:
             if not snapshot.sees(segment.transaction.xid):
                 first = min(first, segment.start)
         return first
+
+    def place_before(self, number: int) -> tuple[int, int]:
+        """Return (commit LSN, index) of the last change before the one with a number; the floor if that is gone."""
+        at = number - 1 - self._base
+        return _order_of(self._changes[at]) if at >= 0 else self.floor
 
     def oldest(self) -> tuple[int, int]:
         """Return (commit LSN, index) of the oldest position from which everything can be had."""

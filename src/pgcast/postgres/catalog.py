@@ -84,7 +84,7 @@ class PostgresCatalog:
         self._pool = Pool(target, limit=_CONNECTIONS, timeout_s=timeout_s)
         self._is_below_13 = False
         self._published: tuple[float, Sequence[PublishedTable]] = (float("-inf"), ())
-        self._asking: asyncio.Task[Sequence[PublishedTable]] | None = None
+        self._asking: asyncio.Task[None] | None = None
         self._casts: OrderedDict[tuple[int, str], bytes] = OrderedDict()
 
     async def describe(self, relation: Relation) -> Table:
@@ -109,16 +109,21 @@ class PostgresCatalog:
         except psycopg.Error as error:
             raise translate(error, self._names, otherwise=DatabaseError) from error
 
-    async def published_tables(self) -> Sequence[PublishedTable]:
-        """Return all tables of the followed publications; answers may be as old as a second."""
-        asked, tables = self._published
-        if time.monotonic() - asked < _PUBLISHED_FOR_S:
-            return tables
-        # Those who come while the question is on its way share its answer, or its failure.
-        if self._asking is None:
-            self._asking = asyncio.ensure_future(self._ask_published_tables(time.monotonic()))
-            self._asking.add_done_callback(self._answered)
-        return await asyncio.shield(self._asking)
+    async def published_tables(self, *, is_fresh: bool = False) -> Sequence[PublishedTable]:
+        """Return all tables of the followed publications.
+
+        Args:
+            is_fresh: Ask the database after this call; otherwise the answer may be as old as a second.
+        """
+        oldest = time.monotonic() - (0.0 if is_fresh else _PUBLISHED_FOR_S)
+        while self._published[0] < oldest:
+            # Those who come while a question is on its way share its answer, or its failure. Where that was asked too
+            # early, they share the next one.
+            if self._asking is None:
+                self._asking = asyncio.ensure_future(self._ask_published_tables(time.monotonic()))
+                self._asking.add_done_callback(self._answered)
+            await asyncio.shield(self._asking)
+        return self._published[1]
 
     async def canonical_text(self, type_shape: TypeShape, text: str) -> bytes:
         """Cast a text to a type and return the text that the replication stream would carry for that value.
@@ -153,12 +158,12 @@ class PostgresCatalog:
         (snapshot, insert_lsn), *_ = await cursor.fetchall()
         return parse_snapshot(snapshot, insert_lsn)
 
-    def _answered(self, task: asyncio.Task[Sequence[PublishedTable]]) -> None:
+    def _answered(self, task: asyncio.Task[None]) -> None:
         self._asking = None
         if not task.cancelled():
             task.exception()  # whoever waited has it; if nobody did, the loop need not report it
 
-    async def _ask_published_tables(self, now: float) -> Sequence[PublishedTable]:
+    async def _ask_published_tables(self, now: float) -> None:
         try:
             cursor = await self._pool.ask(_PUBLISHED, [list(self._names.publications)])
             rows = await cursor.fetchall()
@@ -175,7 +180,6 @@ class PostgresCatalog:
             for oid, schema, name, columns, type_oids in rows
         ]
         self._published = (now, tables)
-        return tables
 
     async def _cast(self, type_shape: TypeShape, text: str) -> bytes:
         if "\0" in text:

@@ -20,15 +20,24 @@ if TYPE_CHECKING:
     from pgcast.frames.codec import Serializer
     from pgcast.model.claims import Claims
 
+MAX_RESUME_BYTES = 128
+
 PATHS = frozenset({"/socket/websocket", "/realtime/v1/websocket"})
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """An accepted handshake: what the client speaks, and who it is; None where nothing authenticates clients."""
+    """An accepted handshake.
+
+    Attributes:
+        serializer: What the client speaks.
+        claims: Who it is; None where nothing authenticates clients.
+        resume: The id by which it wants to be known when it comes back; None without one.
+    """
 
     serializer: Serializer
     claims: Claims | None
+    resume: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +84,20 @@ class TokenDoorkeeper:
         if parts.path not in PATHS:
             return Refusal(404, f"No WebSocket here; connect to {' or '.join(sorted(PATHS))}")
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
+        resume = query.get("resume") or None
+        if resume is not None and len(resume.encode()) > MAX_RESUME_BYTES:
+            return Refusal(400, f"The parameter resume has at most {MAX_RESUME_BYTES} bytes")
         try:
-            serializer = serializer_for(query.get("vsn"))
+            return Admission(serializer_for(query.get("vsn")), self._claims_of(query, headers), resume)
         except FrameError:
             return Refusal(403, "")
-        if self._keys is None:
-            return Admission(serializer, None)
-        token = handshake_token(query, headers)
-        if token is None:
-            return Refusal(401, "API key is missing")
-        try:
-            return Admission(serializer, verify(token, self._keys, time.time(), self._validators))
         except TokenError as error:
             return Refusal(401, error.message)
+
+    def _claims_of(self, query: Mapping[str, str], headers: Mapping[str, str]) -> Claims | None:
+        if self._keys is None:
+            return None
+        token = handshake_token(query, headers)
+        if token is None:
+            raise TokenError("API key is missing")
+        return verify(token, self._keys, time.time(), self._validators)

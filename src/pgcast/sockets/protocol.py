@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from websockets.protocol import Event
 
     from pgcast.engine.ports import Outlet
-    from pgcast.frames.codec import Serializer
     from pgcast.sockets.handshake import Doorkeeper
     from pgcast.sockets.options import SocketOptions
 
@@ -54,6 +53,10 @@ class Conversation(Protocol):
         """Take a binary message."""
         ...
 
+    def receive_pong(self, data: bytes) -> None:
+        """Take a pong."""
+        ...
+
     def resumed(self) -> None:
         """The connection takes bytes again."""
         ...
@@ -70,7 +73,7 @@ class Switchboard(Protocol):
         """Say whether one more client may connect now."""
         ...
 
-    def connect(self, serializer: Serializer, outlet: Outlet) -> Conversation:
+    def connect(self, admission: Admission, outlet: Outlet) -> Conversation:
         """Begin a conversation."""
         ...
 
@@ -87,6 +90,7 @@ class Connection(asyncio.Protocol):
     Attributes:
         is_paused: Whether the client takes bytes more slowly than they come.
         members: How many joined channels share this connection.
+        writes: How often something was written.
         heard_at_s: When the client last sent anything, on the loop's clock.
     """
 
@@ -95,6 +99,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self.is_paused = False
         self.members = 0
+        self.writes = 0
         self.heard_at_s = 0.0
         self._switchboard = switchboard
         self._doorkeeper = doorkeeper
@@ -158,6 +163,7 @@ class Connection(asyncio.Protocol):
         """Send whole frames."""
         transport = self._transport
         if transport is not None and self._close_timer is None:
+            self.writes += 1
             transport.write(content)
 
     def buffered_bytes(self) -> int:
@@ -205,7 +211,7 @@ class Connection(asyncio.Protocol):
             if isinstance(decision, Admission):
                 self._websocket.send_response(response)
                 self._flush()
-                self._conversation = self._switchboard.connect(decision.serializer, self)
+                self._conversation = self._switchboard.connect(decision, self)
                 return
             log.info("handshake refused", status=decision.status, error=decision.error or "unknown vsn")
             response = _refused(decision)
@@ -216,7 +222,9 @@ class Connection(asyncio.Protocol):
             self._is_text = frame.opcode is Opcode.TEXT
             self._fragments = []
         elif frame.opcode is not Opcode.CONT:
-            return  # control frames are answered by the protocol itself
+            if frame.opcode is Opcode.PONG and self._conversation is not None:
+                self._conversation.receive_pong(bytes(frame.data))
+            return  # other control frames are answered by the protocol itself
         self._fragments.append(bytes(frame.data))
         if frame.fin:
             message = b"".join(self._fragments)

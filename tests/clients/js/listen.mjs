@@ -3,18 +3,25 @@
 //   node listen.mjs '{"package": "supabase-js", "url": "http://127.0.0.1:4000", "apikey": "...",
 //                     "channels": [{"topic": "room", "bindings": [{"event": "*", "schema": "public", "table": "t"}]}]}'
 //
-//   package    supabase-js | realtime-js | realtime-js-2-10-7 | realtime-js-1-7-5
-//   url        supabase-js: the project's URL; realtime-js: the socket's, for example ws://127.0.0.1:4000/socket
-//   apikey     the key
-//   vsn        the serializer, "1.0.0" or "2.0.0"; the package's own choice if it is missing
-//   params     more parameters for the socket's URL, for example {"resume": "an-id"}
-//   channels   topics as an application names them, without "realtime:"; `bindings` are those of postgres_changes, and
-//              `config` is the channel's own, for example {"private": true}
-//   topics     for realtime-js-1-7-5, whose topics are the subscription: "realtime:public:t:id=eq.5"
+//   package       supabase-js | realtime-js | realtime-js-2-10-7 | realtime-js-1-7-5
+//   url           supabase-js: the project's URL; realtime-js: the socket's, for example ws://127.0.0.1:4000/socket
+//   apikey        the key
+//   vsn           the serializer, "1.0.0" or "2.0.0"; the package's own choice if it is missing
+//   params        more parameters for the socket's URL, for example {"resume": "an-id"}
+//   heartbeat_ms  how often the client asks whether the server is there; the package's own choice if it is missing
+//   follows       keep `since` in every binding at the last change's commit_timestamp, so that a rejoin resumes there
+//   converts      realtime-js-1-7-5: convert records with the package's own Transformers, as supabase-js 1 did
+//   channels      topics as an application names them, without "realtime:"; `bindings` are those of postgres_changes, and
+//                 `config` is the channel's own, for example {"private": true}. For realtime-js-1-7-5 the topic is the
+//                 subscription: "realtime:public:t:id=eq.5"
 //
-// Lines: {"status", "topic", "error"?}, {"change", "topic"}, {"system", "topic"}, {"crash"} when the client threw where
-// no application could have caught it. Ends when standard input does, or by SIGTERM.
+// Lines out: {"status", "topic", "error"?}, {"change", "topic", "listener"} with the index of the binding that was told,
+// {"system", "topic"}, {"heartbeat"}, {"left", "topic"}, {"log"} for what the client says on the console, {"crash"} when
+// it threw where no application could have caught it.
+// Lines in: {"join": {a channel as above}}, {"leave": topic}. Ends when standard input does, or by SIGTERM.
 
+import { createInterface } from "node:readline";
+import { format } from "node:util";
 import WebSocketOfWs from "ws";
 
 // Node 22 has a WebSocket of its own; before, the newest clients want to be given one.
@@ -27,65 +34,111 @@ function print(line) {
   if (!hasEnded) process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
-function listenToChannels(client, channels) {
-  for (const { topic, bindings = [], config = {} } of channels) {
-    const channel = client.channel(topic, { config });
-    for (const binding of bindings) {
-      channel.on("postgres_changes", binding, (change) => print({ change, topic }));
-    }
-    channel.on("system", {}, (system) => print({ system, topic }));
-    channel.subscribe((status, error) => print({ status, topic, ...(error && { error: String(error.message ?? error) }) }));
-  }
+for (const level of ["debug", "info", "log", "warn", "error"]) {
+  console[level] = (...words) => print({ log: format(...words) });
 }
 
-function listenToTopics(client, topics) {
+function printStatus(status, topic, error) {
+  print({ status, topic, ...(error && { error: String(error.message ?? error) }) });
+}
+
+// The clients since 2.0: a channel with listeners; it is left through the client.
+function today(client, { follows }) {
+  const joined = new Map();
+  return {
+    join({ topic, bindings = [], config = {} }) {
+      const channel = client.channel(topic, { config });
+      for (const [listener, binding] of bindings.entries()) {
+        channel.on("postgres_changes", binding, (change) => {
+          if (follows) for (const each of bindings) each.since = change.commit_timestamp;
+          print({ change, topic, listener });
+        });
+      }
+      channel.on("system", {}, (system) => print({ system, topic }));
+      channel.subscribe((status, error) => printStatus(status, topic, error));
+      joined.set(topic, channel);
+    },
+    async leave(topic) {
+      print({ left: await client.removeChannel(joined.get(topic)), topic });
+    },
+  };
+}
+
+// The clients before: the topic says what is listened to, and the channel has no statuses of its own.
+function before(client, { converts }, { convertChangeData }) {
+  const joined = new Map();
+  function hand(change) {
+    if (!converts) return change;
+    const { columns, record, old_record } = change;
+    return {
+      ...change,
+      ...(record && { record: convertChangeData(columns, record) }),
+      ...(old_record && { old_record: convertChangeData(columns, old_record) }),
+    };
+  }
   client.connect();
-  for (const topic of topics) {
-    const channel = client.channel(topic);
-    channel.on("*", (change) => print({ change, topic }));
-    channel.on("system", (system) => print({ system, topic }));
-    channel.onError(() => print({ status: "CHANNEL_ERROR", topic }));
-    channel.onClose(() => print({ status: "CLOSED", topic }));
-    channel
-      .subscribe()
-      .receive("ok", () => print({ status: "SUBSCRIBED", topic }))
-      .receive("error", (reply) => print({ status: "CHANNEL_ERROR", topic, error: JSON.stringify(reply) }))
-      .receive("timeout", () => print({ status: "TIMED_OUT", topic }));
-  }
+  return {
+    join({ topic }) {
+      const channel = client.channel(topic);
+      channel.on("*", (change) => print({ change: hand(change), topic, listener: 0 }));
+      channel.on("INSERT", (change) => print({ change: hand(change), topic, listener: 1 }));
+      channel.on("system", (system) => print({ system, topic }));
+      channel.onError(() => printStatus("CHANNEL_ERROR", topic));
+      channel.onClose(() => printStatus("CLOSED", topic));
+      channel
+        .subscribe()
+        .receive("ok", () => printStatus("SUBSCRIBED", topic))
+        .receive("error", (reply) => printStatus("CHANNEL_ERROR", topic, JSON.stringify(reply)))
+        .receive("timeout", () => printStatus("TIMED_OUT", topic));
+      joined.set(topic, channel);
+    },
+    leave(topic) {
+      joined.get(topic).unsubscribe().receive("ok", () => print({ left: "ok", topic }));
+    },
+  };
 }
 
-// One entry a package: how it is made and listened with. Returns what ends it.
+function options({ apikey, params, heartbeat_ms }) {
+  return {
+    params: { apikey, ...params },
+    heartbeatCallback: (heartbeat) => print({ heartbeat }),
+    ...(heartbeat_ms && { heartbeatIntervalMs: heartbeat_ms }),
+  };
+}
+
+// One entry a package: returns how channels are joined and left, and what ends it.
 const PACKAGES = {
-  async "supabase-js"({ url, apikey, vsn, params, channels }) {
+  async "supabase-js"(config) {
     const { createClient } = await import("@supabase/supabase-js");
-    const client = createClient(url, apikey, {
+    const { params, ...rest } = options(config);
+    const client = createClient(config.url, config.apikey, {
       auth: { persistSession: false, autoRefreshToken: false },
-      realtime: { transport, params, ...(vsn && { vsn }) },
+      realtime: { transport, params: config.params, ...rest, ...(config.vsn && { vsn: config.vsn }) },
     });
-    listenToChannels(client, channels);
-    return () => client.realtime.disconnect();
+    return { ...today(client, config), end: () => client.realtime.disconnect() };
   },
 
-  async "realtime-js"({ url, apikey, vsn, params, channels }) {
+  async "realtime-js"(config) {
     const { RealtimeClient } = await import("@supabase/realtime-js");
-    const client = new RealtimeClient(url, { transport, params: { apikey, ...params }, ...(vsn && { vsn }) });
-    listenToChannels(client, channels);
-    return () => client.disconnect();
+    const client = new RealtimeClient(config.url, {
+      transport,
+      ...options(config),
+      ...(config.vsn && { vsn: config.vsn }),
+    });
+    return { ...today(client, config), end: () => client.disconnect() };
   },
 
-  async "realtime-js-2-10-7"({ url, apikey, params, channels }) {
+  async "realtime-js-2-10-7"(config) {
     const { RealtimeClient } = await import("realtime-js-2-10-7");
     // Given a transport, this version opens the socket and never listens to it; it finds one by itself.
-    const client = new RealtimeClient(url, { params: { apikey, ...params } });
-    listenToChannels(client, channels);
-    return () => client.disconnect();
+    const client = new RealtimeClient(config.url, options(config));
+    return { ...today(client, config), end: () => client.disconnect() };
   },
 
-  async "realtime-js-1-7-5"({ url, apikey, params, topics }) {
-    const { RealtimeClient } = await import("realtime-js-1-7-5");
-    const client = new RealtimeClient(url, { params: { apikey, ...params } });
-    listenToTopics(client, topics);
-    return () => client.disconnect();
+  async "realtime-js-1-7-5"(config) {
+    const { RealtimeClient, Transformers } = await import("realtime-js-1-7-5");
+    const client = new RealtimeClient(config.url, options(config));
+    return { ...before(client, config, Transformers), end: () => client.disconnect() };
   },
 };
 
@@ -99,7 +152,8 @@ const listen = PACKAGES[config.package];
 if (listen === undefined) {
   throw new Error(`no package ${config.package}; there are ${Object.keys(PACKAGES).join(", ")}`);
 }
-const end = await listen(config);
+const { join, leave, end } = await listen(config);
+config.channels.forEach(join);
 
 async function finish() {
   hasEnded = true;
@@ -107,4 +161,10 @@ async function finish() {
   process.exit(0);
 }
 process.on("SIGTERM", finish);
-process.stdin.on("end", finish).resume();
+createInterface({ input: process.stdin })
+  .on("line", (line) => {
+    const command = JSON.parse(line);
+    if (command.join) join(command.join);
+    if (command.leave) leave(command.leave);
+  })
+  .on("close", finish);

@@ -3,14 +3,18 @@
     python listen.py '{"url": "ws://127.0.0.1:4000/socket", "apikey": "...",
                        "channels": [{"topic": "room", "bindings": [{"event": "*", "schema": "public", "table": "t"}]}]}'
 
-    url        the socket's URL
-    apikey     the key
-    params     more parameters for the socket's URL, for example {"resume": "an-id"}
-    channels   topics as an application names them, without "realtime:"; `bindings` are those of postgres_changes (this
-               client knows the keys event, schema, table, filter and select), `config` is the channel's own
+    url           the socket's URL
+    apikey        the key
+    params        more parameters for the socket's URL, for example {"resume": "an-id"}
+    heartbeat_ms  how often the client asks whether the server is there; the package's own choice if it is missing
+    attempts      after how many failures to connect it gives up; the package's own choice if it is missing
+    channels      topics as an application names them, without "realtime:"; `bindings` are those of postgres_changes
+                  (this client knows the keys event, schema, table, filter and select), `config` is the channel's own
 
-Lines: {"status", "topic", "error"?}, {"change", "topic"}, {"system", "topic"}, {"log"} for what the client does not
-understand and drops, {"crash"} when it gave up. Ends when standard input does, or by SIGTERM.
+Lines out: {"status", "topic", "error"?}, {"change", "topic", "listener"} with the index of the binding that was told,
+{"system", "topic"}, {"left", "topic"}, {"log"} for what the client complains about or does not understand and drops,
+{"raised", "topic"} for what `subscribe` raises, {"crash"} for what no application could have caught.
+Lines in: {"join": {a channel as above}}, {"leave": topic}. Ends when standard input does, or by SIGTERM.
 
 Runs in an environment of its own, which has the client and nothing of pgcast.
 """
@@ -22,6 +26,7 @@ import json
 import logging
 import signal
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from realtime import AsyncRealtimeClient, RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
@@ -38,53 +43,81 @@ class Lines(logging.Handler):
         write(log=record.getMessage().splitlines()[0])
 
 
-async def listen(
-    client: AsyncRealtimeClient, topic: str, bindings: list[dict[str, Any]], config: dict[str, Any]
+class Interval(float):
+    """A heartbeat's interval that `max` prefers: the client never goes below its own idea of the shortest."""
+
+    def __lt__(self, other: object) -> bool:
+        return False
+
+
+def make_client(config: dict[str, Any]) -> AsyncRealtimeClient:
+    options: dict[str, Any] = {}
+    if "heartbeat_ms" in config:
+        options["hb_interval"] = Interval(config["heartbeat_ms"] / 1000)
+    if "attempts" in config:
+        options["max_retries"] = config["attempts"]
+    return AsyncRealtimeClient(config["url"], config["apikey"], params=config.get("params"), **options)
+
+
+async def join(
+    client: AsyncRealtimeClient,
+    topic: str,
+    bindings: Sequence[dict[str, Any]] = (),
+    config: dict[str, Any] | None = None,
 ) -> None:
     channel = client.channel(topic, {"config": config} if config else None)  # type: ignore[arg-type]
 
     def on_status(status: RealtimeSubscribeStates, error: Exception | None) -> None:
         write(status=status.value, topic=topic, **({"error": str(error)} if error else {}))
 
-    for binding in bindings:
+    for listener, binding in enumerate(bindings):
         event = RealtimePostgresChangesListenEvent(binding["event"])
         rest = {key: value for key, value in binding.items() if key != "event"}
-        channel.on_postgres_changes(event, lambda change: write(change=change, topic=topic), **rest)
+        channel.on_postgres_changes(
+            event, lambda change, listener=listener: write(change=change, topic=topic, listener=listener), **rest
+        )
     channel.on_system(lambda system: write(system=dict(system), topic=topic))
-    await channel.subscribe(on_status)
+    try:
+        await channel.subscribe(on_status)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the application gets it
+        write(raised=f"{type(error).__name__}: {error}", topic=topic)
 
 
-async def until_the_end() -> None:
-    ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, ended.set)
+async def leave(client: AsyncRealtimeClient, topic: str) -> None:
+    await client.channel(topic).unsubscribe()
+    write(left="ok", topic=topic)
+
+
+async def until_the_end(client: AsyncRealtimeClient) -> None:
+    """Obey the lines that come in."""
     reader = asyncio.StreamReader()
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    waiting = [asyncio.create_task(ended.wait()), asyncio.create_task(reader.read())]
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    for task in waiting:
-        task.cancel()
-    transport.close()
-
-
-async def main(config: dict[str, Any]) -> int:
-    handler = Lines(logging.WARNING)
-    logging.getLogger("realtime").addHandler(handler)
-    client = AsyncRealtimeClient(config["url"], config["apikey"], params=config.get("params"))
-    end = asyncio.create_task(until_the_end())
-    listening = asyncio.gather(
-        *(listen(client, one["topic"], one.get("bindings", []), one.get("config", {})) for one in config["channels"])
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
     )
-    await asyncio.wait([end, listening], return_when=asyncio.FIRST_COMPLETED)
-    if listening.done() and (failure := listening.exception()) is not None:
-        write(crash=f"{type(failure).__name__}: {failure}")
-        end.cancel()
-        return 1
-    await end
+    try:
+        while line := await reader.readline():
+            command = json.loads(line)
+            if "join" in command:
+                await join(client, **command["join"])
+            if "leave" in command:
+                await leave(client, command["leave"])
+    finally:
+        transport.close()
+
+
+async def main(config: dict[str, Any]) -> None:
+    logging.getLogger("realtime").addHandler(Lines(logging.WARNING))
+    client = make_client(config)
+    end = asyncio.create_task(until_the_end(client))
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: write(crash=f"{context['message']}: {context.get('exception')!r}")
+    )
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end.cancel)
+    listening = asyncio.gather(*(join(client, **channel) for channel in config["channels"]))
+    await asyncio.wait([end])
     listening.cancel()
     await client.close()
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(json.loads(sys.argv[1]))))
+    asyncio.run(main(json.loads(sys.argv[1])))

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -22,11 +23,15 @@ JSON = TypeShape(114, "json")
 class MemoryCatalog:
     """A catalog that knows a few tables, and casts as Python does."""
 
-    def __init__(self) -> None:
+    def __init__(self, new: Sequence[PublishedTable] = ()) -> None:
         self.asked: list[str] = []
+        self.fresh_answers = 0
+        self._new = new
 
-    async def published_tables(self) -> list[PublishedTable]:
+    async def published_tables(self, *, is_fresh: bool = False) -> list[PublishedTable]:
+        self.fresh_answers += is_fresh
         return [
+            *(self._new if is_fresh else ()),
             PublishedTable(1, "public", "todos", (("id", INT8), ("price", NUMERIC), ("data", JSON))),
             PublishedTable(2, "public", "users", (("id", TEXT),)),
             PublishedTable(3, "a:b", "c:d", (("id", INT8),)),
@@ -58,6 +63,36 @@ def binding(**more: object) -> Binding:
 async def test_a_binding_becomes_an_entry():
     (entry,) = await entries_of([binding(event=Kind.INSERT, filter="id=eq.5")], MemoryCatalog())
     assert (entry.schema, entry.table, entry.kinds) == ("public", "todos", {Kind.INSERT})
+    assert entry.conditions == (Condition("id", "5", ((20, b"5"),)),)
+
+
+NEW = PublishedTable(4, "public", "new", (("id", INT8),))
+
+
+async def test_a_table_that_the_last_answer_lacks_is_asked_for_anew():
+    catalog = MemoryCatalog([NEW])
+    (entry,) = await entries_of([binding(table="new", filter="id=eq.5")], catalog)
+    assert entry.conditions == (Condition("id", "5", ((20, b"5"),)),)
+    assert catalog.fresh_answers == 1
+
+
+async def test_a_column_that_the_last_answer_lacks_is_asked_for_anew():
+    catalog = MemoryCatalog([PublishedTable(1, "public", "todos", (("added", INT8),))])
+    (entry,) = await entries_of([binding(filter="added=eq.5")], catalog)
+    assert entry.conditions == (Condition("added", "5", ((20, b"5"),)),)
+
+
+async def test_a_known_table_costs_no_question():
+    catalog = MemoryCatalog([NEW])
+    await entries_of([binding()], catalog)
+    await legacy_entries_of("public:todos:id=eq.5", catalog)
+    await legacy_entries_of("public:new", catalog)
+    assert catalog.fresh_answers == 0
+
+
+async def test_an_old_topic_with_a_value_finds_a_table_that_the_last_answer_lacks():
+    (entry,) = await legacy_entries_of("public:new:id=eq.5", MemoryCatalog([NEW]))
+    assert (entry.schema, entry.table) == ("public", "new")
     assert entry.conditions == (Condition("id", "5", ((20, b"5"),)),)
 
 
@@ -192,7 +227,7 @@ def test_a_position_gets_what_came_after_it_and_a_time_what_came_at_it():
 )
 def test_another_database_the_future_and_what_is_gone_are_gaps(position: Position):
     window = filled()
-    window.restart(Lsn(1))
+    window.restart((1, 0))
     window.append(change(transaction(350)), 50, 0)
     start = start_of([(1, str(position))], snapshot(), window, EPOCH, window.end)
     assert start.has_gap

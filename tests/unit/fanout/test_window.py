@@ -119,7 +119,7 @@ def test_a_position_whose_successors_are_gone_is_a_gap():
 
 def test_before_the_slots_own_beginning_there_is_a_gap():
     window = Window(1 << 20, 60)
-    window.restart(Lsn(1000))
+    window.restart((1000, 0))
     assert window.number_after(999, 0) is None
     assert window.number_after(1000, 0) == 0
     assert window.oldest() == (1000, 0)
@@ -192,7 +192,18 @@ def test_a_transaction_that_came_in_two_streams_is_found_from_its_beginning():
 def test_a_restart_forgets_everything_but_the_numbering():
     window = Window(1 << 20, 60)
     fill(window, 100, 200)
-    window.restart(Lsn(7))
+    window.restart((7, 0))
     assert (window.start, window.end, window.size_bytes, window.confirmable) == (2, 2, 0, 0)
     fill(window, 300)
     assert places(window, 2) == [(300, 0)]
+
+
+def test_the_place_before_a_number_is_that_of_the_change_before_it():
+    window = Window(1 << 20, 60)
+    window.restart((50, 3))
+    assert window.place_before(window.end) == (50, 3)
+    fill(window, 100, count=2)
+    assert window.place_before(window.end) == (100, 1)
+    assert window.place_before(window.end - 1) == (100, 0)
+    window.trim(1000)
+    assert window.place_before(window.end) == (100, 1)

@@ -32,6 +32,7 @@ class Inbox:
     def __init__(self, high_bytes: int = _HIGH_BYTES) -> None:
         self.is_paused = False
         self.members = 0
+        self.writes = 0
         self._high_bytes = high_bytes
         self._unread: deque[bytes] = deque()
         self._unread_bytes = 0
@@ -42,6 +43,7 @@ class Inbox:
         """Take whole frames; dropped once closed."""
         if self._ended_because is not None:
             return
+        self.writes += 1
         self._unread.extend(payloads_of(content))
         self._unread_bytes += len(content)
         self.is_paused = self._unread_bytes > self._high_bytes

@@ -1,0 +1,76 @@
+"""What survives a restart of the server, in the folder PGCAST_STATE_DIR: one small file, replaced as a whole.
+
+It holds the positions that clients have acknowledged, and the last change that the slot does not bring again. Without
+it nothing is lost: clients that resume get all that the window holds.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from pgcast.engine.pipeline import Floor
+from pgcast.model.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_NAME = "pgcast-state.json"
+_VERSION = 1
+
+
+class StateFile:
+    """The file, read once and written now and then.
+
+    Args:
+        folder: PGCAST_STATE_DIR; made if it is not there.
+
+    Raises:
+        SettingsError: The folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / _NAME
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(13, "Permission denied")
+        except OSError as error:
+            raise SettingsError(
+                f"PGCAST_STATE_DIR: cannot write to {folder}: {error.strerror}",
+                hint="PGCAST_STATE_DIR is a folder that pgcast may write to",
+            ) from None
+
+    def read(self) -> tuple[list[Any], Floor | None]:
+        """Return the marks and the floor of the last run.
+
+        Raises:
+            ValueError: The file is damaged, or of another version.
+        """
+        try:
+            found = orjson.loads(self._path.read_bytes())
+        except FileNotFoundError:
+            return [], None
+        if not isinstance(found, dict) or found.get("version") != _VERSION or not isinstance(found.get("marks"), list):
+            raise ValueError("not written by this version of pgcast")
+        floor = found.get("floor")
+        if not isinstance(floor, list) or tuple(map(type, floor)) != (str, int, int, int):
+            raise ValueError("the floor is missing")
+        return found["marks"], Floor(*floor)
+
+    def write(self, marks: list[list[Any]], floor: Floor) -> None:
+        """Replace the file; a crash leaves the old one or the new one.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        content = orjson.dumps({"version": _VERSION, "floor": list(astuple(floor)), "marks": marks})
+        beside = self._path.with_suffix(".new")
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self._path)

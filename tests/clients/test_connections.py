@@ -1,0 +1,167 @@
+"""What the official clients' connections live through: silence, tokens, a killed server, a restarted server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import OctKey
+
+from fix_clients import CLIENTS, JAVASCRIPT_CLIENTS, REALTIME_PY, SUPABASE_JS, Application, Client, Schema, application
+from fix_node import Node, NodeFactory
+from pgcast.devdb.template import Database
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+SECRET = "a secret of at least thirty-two characters"
+
+# The Python client logs each connection that ends and each attempt that fails.
+PYTHON_RECONNECTS = ("WebSocket connection closed with code", "Connection attempt failed")
+
+
+def token(secret: str = SECRET, **claims: Any) -> str:
+    content = {"role": "anon", "exp": int(time.time()) + 3600, **claims}
+    return jwt.encode({"alg": "HS256"}, content, OctKey.import_key(secret))
+
+
+def channel_of(client: Client, schema: Schema) -> dict[str, Any]:
+    """A channel that listens to the todos."""
+    if client.is_legacy:
+        return {"topic": f"realtime:{schema.name}:todos"}
+    return {"topic": "room", "bindings": [schema.binding("*", "todos")]}
+
+
+def ids(lines: Iterable[dict[str, Any]]) -> list[int]:
+    """The ids of changed rows, whatever the client calls the row."""
+    changes = [line["change"] for line in lines]
+    return [(change.get("new") or change.get("record") or change["data"]["record"])["id"] for change in changes]
+
+
+async def start_all(
+    stack: contextlib.AsyncExitStack, node: Node, schema: Schema, **config: Any
+) -> Mapping[Client, Application]:
+    """Start an application with each client; all have subscribed."""
+    apps = {client: application(client, node, channel_of(client, schema), **config) for client in CLIENTS}
+    await asyncio.gather(*(stack.enter_async_context(app) for app in apps.values()))
+    await asyncio.gather(*(app.gets_back(channel_of(client, schema)["topic"]) for client, app in apps.items()))
+    return apps
+
+
+def changes_each(client: Client) -> int:
+    # The oldest client's application listens to all events and, with a second listener, to INSERT.
+    return 2 if client.is_legacy else 1
+
+
+async def test_every_client_lives_over_its_heartbeats_and_a_silent_one_is_closed(
+    shared_database: Database, start_node: NodeFactory, schema: Schema
+):
+    node = start_node(shared_database.dsn, PGCAST_IDLE_S="3.5")
+    async with contextlib.AsyncExitStack() as stack:
+        apps = await start_all(stack, node, schema, heartbeat_ms=900)
+        silent = application(SUPABASE_JS, node, channel_of(SUPABASE_JS, schema))
+        await stack.enter_async_context(silent)
+        await silent.gets_status("SUBSCRIBED", "room")
+        # Its next heartbeat would be the first one, after 25 s.
+        assert "CHANNEL_ERROR" in await silent.gets_back("room")
+        schema.execute("insert into todos values (1, 'milk')")
+        for client, app in apps.items():
+            assert ids(await app.gets_changes(changes_each(client))) == [1] * changes_each(client)
+            assert not app.unread("status"), str(app)
+            heartbeats = [line["heartbeat"] for line in app.unread("heartbeat")]
+            assert set(heartbeats) <= {"sent", "ok"}
+            if client in JAVASCRIPT_CLIENTS[:-1]:  # those that tell
+                assert heartbeats.count("ok") > 2
+
+
+async def test_every_client_comes_back_to_a_server_that_was_killed(
+    shared_database: Database, start_node: NodeFactory, schema: Schema
+):
+    node = start_node(shared_database.dsn)
+    # The restarted server reads this again, and so knows that it has all that was committed later.
+    schema.execute("insert into notes values (1)")
+    async with contextlib.AsyncExitStack() as stack:
+        apps = await start_all(stack, node, schema, follows=True, may_log=PYTHON_RECONNECTS)
+        schema.execute("insert into todos values (1, 'before')")
+        for client, app in apps.items():
+            assert ids(await app.gets_changes(changes_each(client))) == [1] * changes_each(client)
+        node.kill()
+        schema.execute("insert into todos values (2, 'meanwhile')")
+        await asyncio.to_thread(node.start)
+        for client, app in apps.items():
+            before = await app.gets_back(channel_of(client, schema)["topic"])
+            assert set(before) == {"CHANNEL_ERROR"}, str(app)
+        schema.execute("insert into todos values (3, 'after')")
+        for client, app in apps.items():
+            got = await app.gets_changes(changes_each(client))
+            while ids(got)[-1] != 3:
+                got += await app.gets_changes(1)
+            if client in JAVASCRIPT_CLIENTS:
+                # They asked for what was committed at or after their last change: that one may come again.
+                assert ids(got) in ([1, 2, 3], [2, 3]), str(app)
+            else:
+                assert set(ids(got)) == {3}, str(app)
+            assert not [line for line in app.unread("system") if "code" in line["system"]], str(app)
+
+
+async def test_every_client_comes_back_to_a_server_that_was_restarted(
+    shared_database: Database, start_node: NodeFactory, schema: Schema
+):
+    node = start_node(shared_database.dsn)
+    async with contextlib.AsyncExitStack() as stack:
+        apps = await start_all(stack, node, schema, may_log=PYTHON_RECONNECTS)
+        began = time.monotonic()
+        assert await asyncio.to_thread(node.stop) == 0
+        assert time.monotonic() - began < 5, node.log()
+        await asyncio.to_thread(node.start)
+        for client, app in apps.items():
+            before = await app.gets_back(channel_of(client, schema)["topic"])
+            assert set(before) == {"CHANNEL_ERROR"}, str(app)
+        schema.execute("insert into todos values (1, 'milk')")
+        for client, app in apps.items():
+            assert ids(await app.gets_changes(changes_each(client))) == [1] * changes_each(client)
+    logs = [line["log"] for line in apps[REALTIME_PY].lines if "log" in line]
+    assert "WebSocket connection closed with code: 1012, reason: Server requested disconnect" in logs
+
+
+@pytest.fixture(scope="module")
+def guarded_node(shared_database: Database, start_shared_node: NodeFactory) -> Node:
+    """A server that wants a token."""
+    return start_shared_node(shared_database.dsn, JWT_SECRET=SECRET, PGCAST_BIND="127.0.0.1")
+
+
+bad_tokens = pytest.mark.parametrize(
+    "bad",
+    [token("another secret of at least 32 characters"), token(exp=1), "anon"],
+    ids=["signature", "expired", "no JWT"],
+)
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=str)
+async def test_a_valid_token_gets_in(client: Client, guarded_node: Node, schema: Schema):
+    channel = channel_of(client, schema)
+    async with application(client, guarded_node, channel, apikey=token()) as app:
+        await app.gets_status("SUBSCRIBED", channel["topic"])
+        schema.execute("insert into todos values (1, 'milk')")
+        assert ids(await app.gets_changes(1)) == [1]
+
+
+@bad_tokens
+@pytest.mark.parametrize("client", [client for client in CLIENTS if client != REALTIME_PY], ids=str)
+async def test_a_bad_token_is_an_error_of_the_channel(client: Client, guarded_node: Node, schema: Schema, bad: str):
+    channel = channel_of(client, schema)
+    async with application(client, guarded_node, channel, apikey=bad) as app:
+        await app.gets_status("CHANNEL_ERROR", channel["topic"])
+
+
+@bad_tokens
+async def test_a_bad_token_is_an_exception_in_python(guarded_node: Node, schema: Schema, bad: str):
+    channel = channel_of(REALTIME_PY, schema)
+    logs = ("Connection attempt failed", "Connection failed permanently after 1 attempts")
+    async with application(REALTIME_PY, guarded_node, channel, apikey=bad, attempts=1, may_log=logs) as app:
+        raised = await app.get("raised")
+    assert raised["raised"] == "InvalidStatus: server rejected WebSocket connection: HTTP 401"

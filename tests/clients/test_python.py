@@ -1,0 +1,142 @@
+"""The official Python client: what an application gets from a live server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fix_clients import REALTIME_PY, Client, Schema, application
+from fix_node import Node
+
+BOTH_PATHS = (REALTIME_PY, Client(REALTIME_PY.package, None, "/realtime/v1"))
+
+
+def seen(lines: list[dict[str, Any]]) -> list[tuple[str, int, str, int]]:
+    """Changes as (topic, listener, event, id), sorted."""
+    changes = [(line["topic"], line["listener"], line["change"]["data"]) for line in lines]
+    return sorted(
+        (topic, listener, change["type"], change.get("record", change.get("old_record"))["id"])
+        for topic, listener, change in changes
+    )
+
+
+@pytest.mark.parametrize("client", BOTH_PATHS, ids=str)
+async def test_insert_update_and_delete_arrive_with_their_values(client: Client, shared_node: Node, schema: Schema):
+    channel = {"topic": "room/1: ü", "bindings": [schema.binding("*", "todos")]}
+    async with application(client, shared_node, channel) as app:
+        await app.gets_status("SUBSCRIBED", channel["topic"])
+        schema.execute("insert into todos values (1, 'milk')")
+        schema.execute("update todos set done = true")
+        schema.execute("delete from todos")
+        changes = [line["change"]["data"] for line in await app.gets_changes(3)]
+        system = await app.get("system")
+    for change in changes:
+        assert change.pop("commit_timestamp").endswith("Z")
+        assert change.pop("schema") == schema.name
+        assert change.pop("table") == "todos"
+        assert change.pop("errors") is None
+        assert change.pop("columns") == [
+            {"name": "id", "type": "int8"},
+            {"name": "title", "type": "text"},
+            {"name": "done", "type": "bool"},
+        ]
+    milk = {"id": 1, "title": "milk", "done": False}
+    assert changes == [
+        {"type": "INSERT", "record": milk},
+        {"type": "UPDATE", "record": {**milk, "done": True}, "old_record": {"id": 1}},
+        {"type": "DELETE", "old_record": {"id": 1}},
+    ]
+    assert system["system"] == {
+        "extension": "postgres_changes",
+        "status": "ok",
+        "message": "Subscribed to PostgreSQL",
+        "channel": channel["topic"],
+    }
+
+
+async def test_each_listener_is_called_exactly_as_often_as_it_should(shared_node: Node, schema: Schema):
+    bindings = [
+        schema.binding("*"),
+        schema.binding("*", "todos"),
+        schema.binding("INSERT", "todos"),
+        schema.binding("UPDATE", "todos"),
+        schema.binding("DELETE", "todos", filter="id=eq.1"),
+        schema.binding("*", "todos", filter="id=eq.1"),
+        schema.binding("*", "notes"),
+        schema.binding("*", "todos", filter="title=eq.bread"),
+        {"event": "INSERT", "schema": "*", "table": "todos"},
+        schema.binding("*", "todos"),
+    ]
+    async with application(REALTIME_PY, shared_node, {"topic": "room", "bindings": bindings}) as app:
+        await app.gets_status("SUBSCRIBED", "room")
+        schema.execute("insert into todos values (1, 'milk'), (2, 'bread')")
+        schema.execute("update todos set done = true where id = 1")
+        schema.execute("insert into notes values (3)")
+        schema.execute("delete from todos where id = 1")
+        schema.execute("delete from todos where id = 2")
+        schema.execute("insert into notes values (99)")
+        expected = sorted(
+            ("room", listener, event, number)
+            for event, number, listeners in [
+                ("INSERT", 1, [0, 1, 2, 5, 8, 9]),
+                ("INSERT", 2, [0, 1, 2, 7, 8, 9]),
+                ("UPDATE", 1, [0, 1, 3, 5, 9]),
+                ("INSERT", 3, [0, 6]),
+                ("DELETE", 1, [0, 1, 4, 5, 9]),
+                ("DELETE", 2, [0, 1, 9]),
+                ("INSERT", 99, [0, 6]),
+            ]
+            for listener in listeners
+        )
+        assert seen(await app.gets_changes(len(expected))) == expected
+    assert not app.unread("change")
+
+
+async def test_channels_share_a_socket_and_one_of_them_leaves_and_comes_back(shared_node: Node, schema: Schema):
+    todos = schema.binding("*", "todos")
+    channels = [
+        {"topic": "a", "bindings": [todos]},
+        {"topic": "b", "bindings": [schema.binding("*", "todos", filter="id=eq.1")]},
+        {"topic": "c", "bindings": [schema.binding("*", "notes")]},
+    ]
+    async with application(REALTIME_PY, shared_node, *channels) as app:
+        await app.gets_status("SUBSCRIBED", "a", "b", "c")
+        schema.execute("insert into todos values (1, 'milk')")
+        assert seen(await app.gets_changes(2)) == [("a", 0, "INSERT", 1), ("b", 0, "INSERT", 1)]
+
+        await app.leave("a")
+        await app.gets_status("CLOSED", "a")
+        schema.execute("insert into todos values (2, 'bread')")
+        schema.execute("insert into notes values (3)")
+        assert seen(await app.gets_changes(1)) == [("c", 0, "INSERT", 3)]
+
+        await app.join("a", todos)
+        await app.gets_status("SUBSCRIBED", "a")
+        schema.execute("delete from todos where id = 2")
+        schema.execute("insert into notes values (4)")
+        assert seen(await app.gets_changes(2)) == [("a", 0, "DELETE", 2), ("c", 0, "INSERT", 4)]
+    assert not app.unread("change")
+
+
+async def test_a_table_that_does_not_exist_is_an_error_until_it_exists(shared_node: Node, schema: Schema):
+    channels = [
+        {"topic": "bad", "bindings": [schema.binding("*", "nope")]},
+        {"topic": "good", "bindings": [schema.binding("*", "todos")]},
+    ]
+    async with application(REALTIME_PY, shared_node, *channels) as app:
+        got = [await app.get("status") for _ in range(3)]
+        statuses = [(line["topic"], line["status"]) for line in got]
+        assert sorted(statuses) == [("bad", "CHANNEL_ERROR"), ("bad", "SUBSCRIBED"), ("good", "SUBSCRIBED")]
+        error = next(line["error"] for line in got if "error" in line)
+        assert "Unable to subscribe to changes with given parameters" in error
+        assert f"[event: *, schema: {schema.name}, table: nope, filters: [], select: nil]" in error
+        schema.execute("insert into todos values (1, 'milk')")
+        assert seen(await app.gets_changes(1)) == [("good", 0, "INSERT", 1)]
+        # This client joins again by itself.
+        schema.execute("create table nope (id int8 primary key)")
+        while (await app.get("system"))["topic"] != "bad":
+            pass
+        schema.execute("insert into nope values (2)")
+        assert seen(await app.gets_changes(1)) == [("bad", 0, "INSERT", 2)]
+    assert not app.unread("change")
