@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from pgcast.cli.demo import demo
 from pgcast.cli.serve import serve
 from pgcast.cli.tail import tail
+from pgcast.cli.variables import list_variables
 
 app = typer.Typer(
     name="pgcast",
@@ -17,11 +21,22 @@ app = typer.Typer(
 )
 
 
+def _print_version(is_wanted: bool) -> None:  # noqa: FBT001 - how typer calls it
+    if is_wanted:
+        typer.echo(f"pgcast {version('pgcast')}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """Change data capture and realtime server for PostgreSQL."""
 
 
-app.command("serve")(serve)
+app.command("serve", epilog=list_variables())(serve)
 app.command("demo")(demo)
 app.command("tail")(tail)

@@ -1,0 +1,126 @@
+"""The examples that the documentation shows: each is run as it stands, against a server, and prints what it should."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from queue import Empty, Queue
+from typing import TYPE_CHECKING, Self
+
+import pytest
+
+from fix_node import Node, NodeFactory, clean_environment
+
+if TYPE_CHECKING:
+    from pgcast.devdb.template import Database
+
+ROOT = Path(__file__).parents[2]
+JS = ROOT / "tests/clients/js"
+DEADLINE_S = 30.0
+
+# What runs an example, by its folder, and where its client is told that the server is.
+PROGRAMS = {
+    "javascript": (["node", "--import", str(JS / "websocket.mjs")], "http://127.0.0.1:{port}"),
+    "python": ([str(ROOT / ".venv/realtime-2.34.1/bin/python"), "-u"], "ws://127.0.0.1:{port}/socket"),
+}
+
+
+class Example:
+    """A running example. Use with `with`."""
+
+    def __init__(self, name: str, node: Node, folder: Path, *, key: str = "none") -> None:
+        program, url = PROGRAMS[name.partition("/")[0]]
+        # JavaScript finds packages from where the file is.
+        script = folder / Path(name).name
+        script.write_text((ROOT / "examples" / name).read_text())
+        (folder / "node_modules").symlink_to(JS / "node_modules")
+        self._command = [*program, str(script)]
+        self._environment = {**clean_environment(), "PGCAST_URL": url.format(port=node.port), "PGCAST_KEY": key}
+        self._lines: Queue[str] = Queue()
+        self.said: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            self._command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self._reading = threading.Thread(target=self._read)
+        self._reading.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        self._reading.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+
+    def wait_for(self, *words: str) -> None:
+        """Read on until a line has all these words, in whatever case."""
+        ends = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.0, ends - time.monotonic()))
+            except Empty:
+                raise AssertionError(f"no line with {words} in:\n{''.join(self.said)}") from None
+            self.said.append(line)
+            if all(word.lower() in line.lower() for word in words):
+                return
+
+
+@pytest.mark.parametrize(
+    "name", ["javascript/listen.mjs", "javascript/resume.mjs", "python/listen.py", "python/resume.py"]
+)
+def test_an_example_tells_of_each_kind_of_change_from_now_on(
+    name: str, published: Database, node: Node, tmp_path: Path
+):
+    published.execute("insert into todos (id, title) values (1, 'milk')")
+    with Example(name, node, tmp_path) as example:
+        example.wait_for("subscribed")
+        published.execute("insert into todos (id, title) values (2, 'bread')")
+        example.wait_for("insert", "bread")
+        published.execute("update todos set done = true where id = 2")
+        example.wait_for("update", "bread")
+        published.execute("delete from todos where id = 2")
+        example.wait_for("delete")
+    assert "milk" not in "".join(example.said)
+
+
+def test_the_token_of_the_example_is_accepted(published: Database, start_node: NodeFactory, tmp_path: Path):
+    secret = "a-secret-of-at-least-32-characters"
+    made = subprocess.run(
+        [sys.executable, str(ROOT / "examples/python/make_token.py")],
+        env={**clean_environment(), "JWT_SECRET": secret},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    node = start_node(published.dsn, JWT_SECRET=secret, PGCAST_BIND="127.0.0.1")
+    with Example("python/listen.py", node, tmp_path, key=made.stdout.strip()) as example:
+        example.wait_for("subscribed")
+
+
+@pytest.mark.fault
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["javascript/resume.mjs", "python/resume.py"])
+def test_an_example_that_resumes_misses_nothing_when_the_server_is_killed(
+    name: str, published: Database, start_node: NodeFactory, tmp_path: Path
+):
+    node = start_node(published.dsn)
+    with Example(name, node, tmp_path) as example:
+        example.wait_for("subscribed")
+        published.execute("insert into todos (id, title) values (1, 'before')")
+        example.wait_for("insert", "before")
+        node.kill()
+        published.execute("insert into todos (id, title) values (2, 'while away')")
+        node.start()
+        example.wait_for("insert", "while away")
+        published.execute("insert into todos (id, title) values (3, 'afterwards')")
+        example.wait_for("insert", "afterwards")

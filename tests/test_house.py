@@ -1,0 +1,138 @@
+"""The house rules that no linter knows: where tests are, how large modules may grow, and what never gets into a file."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src/pgcast"
+MODULES = sorted(str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py"))
+
+# Modules without a test module of their own in tests/unit, and where they are tested instead.
+TESTED_ELSEWHERE = {
+    "__main__.py": "tests/integration/test_commands.py",
+    "cli/serve.py": "tests/integration/test_commands.py",
+    "cli/demo/command.py": "tests/integration/test_demo.py",
+    "cli/demo/rows.py": "tests/integration/test_demo.py",
+    "cli/demo/running.py": "tests/integration/test_demo.py",
+    "cli/demo/sample.py": "tests/integration/test_demo.py",
+    "cli/tail/command.py": "tests/integration/test_tail.py",
+    "cli/tail/following.py": "tests/integration/test_tail.py",
+    "devdb/cluster.py": "tests/integration/test_devdb.py",
+    "devdb/folder.py": "tests/integration/test_devdb.py",
+    "devdb/initdb.py": "tests/integration/test_devdb.py",
+    "devdb/template.py": "tests/integration/test_devdb_template.py",
+    "postgres/catalog.py": "tests/integration/postgres/test_catalog.py",
+    "postgres/copyboth.py": "tests/integration/postgres/test_replication.py",
+    "postgres/pool.py": "tests/integration/postgres/test_catalog.py",
+    "postgres/publications.py": "tests/integration/postgres/test_replication.py",
+    "postgres/types.py": "tests/integration/postgres/test_catalog.py",
+}
+
+# Modules that only say what there is: a Protocol or a dataclass without a line of behaviour.
+WITHOUT_BEHAVIOUR = {"engine/ports.py", "model/binding.py"}
+
+# Above 500 lines, and why.
+LARGE: dict[str, str] = {}
+
+
+def tracked(*suffixes: str) -> list[Path]:
+    """The files that git knows, of these suffixes; all if there are none."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    paths = [ROOT / name for name in listed.split("\0") if name]
+    return [path for path in paths if path.is_file() and (not suffixes or path.suffix in suffixes)]
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def text_of(path: Path) -> str:
+    """Empty for a file that is no text."""
+    try:
+        return path.read_text()
+    except UnicodeDecodeError:
+        return ""
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if not module.endswith("__init__.py")])
+def test_every_module_has_its_test_module(module: str):
+    path = Path(module)
+    own = ROOT / "tests/unit" / path.parent / f"test_{path.name}"
+    if module in WITHOUT_BEHAVIOUR:
+        assert not own.exists(), "it has a test module, so take it off the list"
+        assert not re.search(r"^\s+(return|raise|if|for) ", text_of(SOURCE / module), re.MULTILINE)
+    elif module in TESTED_ELSEWHERE:
+        assert not own.exists(), "it has a test module, so take it off the list"
+        assert (ROOT / TESTED_ELSEWHERE[module]).is_file()
+    else:
+        assert own.is_file(), f"{named(own)} is missing"
+
+
+def test_the_lists_name_modules_that_exist():
+    assert {*TESTED_ELSEWHERE, *WITHOUT_BEHAVIOUR, *LARGE} <= set(MODULES)
+
+
+def test_every_test_module_tests_a_module():
+    unit = ROOT / "tests/unit"
+    for path in unit.rglob("test_*.py"):
+        tested = SOURCE / path.relative_to(unit).with_name(path.name.removeprefix("test_"))
+        assert tested.is_file() or tested.with_suffix("").is_dir(), named(path)
+
+
+def test_a_package_s_own_module_holds_no_behaviour():
+    for module in MODULES:
+        if module.endswith("__init__.py") and module != "cli/__init__.py":
+            assert len(text_of(SOURCE / module).splitlines()) <= 20, module
+
+
+def test_modules_stay_small():
+    sizes = {module: len(text_of(SOURCE / module).splitlines()) for module in MODULES}
+    assert {module for module, size in sizes.items() if size > 800} == set()
+    assert {module for module, size in sizes.items() if size > 500} == set(LARGE)
+
+
+def test_only_commands_print():
+    for module in MODULES:
+        if not module.startswith("cli/"):
+            assert not re.search(r"^\s*print\(", text_of(SOURCE / module), re.MULTILINE), module
+
+
+def test_nothing_is_left_to_be_done():
+    mark = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+    found = {named(path) for path in tracked(".py", ".md", ".js", ".mjs", ".toml", ".c", ".html", ".css", "")}
+    assert {name for name in found if mark.search(text_of(ROOT / name)) and name not in _WORDS} == set()
+
+
+# An SQLSTATE of Postgres contains one of the marks.
+_WORDS: set[str] = set()
+
+
+def test_no_file_knows_a_registry_or_somebody_s_machine():
+    # Split, so that this file does not contain them.
+    wrong = re.compile(
+        r"/ho" + r"me/\w|/ro" + r"ot/|/Us" + r"ers/\w|/wo" + r"rk/|/pypi-|index-u" + r"rl|\.jfr" + r"og\."
+    )
+    assert {named(path): wrong.findall(text_of(path)) for path in tracked() if wrong.search(text_of(path))} == {}
+
+
+def test_the_lock_files_of_npm_name_the_public_registry_alone():
+    for path in tracked(".json"):
+        hosts = set(re.findall(r'"resolved": "https?://([^/]+)/', text_of(path)))
+        assert hosts <= {"registry.npmjs.org"}, named(path)
+
+
+def test_text_files_end_with_one_newline_and_have_unix_line_ends():
+    for path in tracked():
+        text = text_of(path)
+        assert not text or text.endswith("\n"), named(path)
+        assert not text.endswith("\n\n"), named(path)
+        assert "\r" not in text, named(path)
+
+
+def test_the_type_marker_is_there():
+    assert (SOURCE / "py.typed").is_file()

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pgoutput
+import pytest
+from memory_outlet import MemoryOutlet
+from memory_source import MemoryCatalog, MemorySource
+
+from fix_clock import Clock
+from pgcast.changes.payload import Payloads
+from pgcast.channels.limits import Limits
+from pgcast.engine.backoff import Backoff
+from pgcast.engine.hub import HubLimits
+from pgcast.engine.node import Node
+from pgcast.frames.codec import serializer_for
+from pgcast.model.errors import NotPrepared, SlotBusy
+from pgcast.model.lsn import Lsn
+
+JOIN = (
+    '["1","1","realtime:t","phx_join",{"config":{"postgres_changes":'
+    '[{"event":"*","schema":"public","table":"todos"}]}}]'
+)
+
+
+def make_node(source: MemorySource, catalog: MemoryCatalog, *, max_clients: int = 2) -> Node:
+    return Node(
+        source,
+        catalog,
+        Payloads(),
+        HubLimits(flush_gap_s=0),
+        Limits(),
+        max_clients=max_clients,
+        backoff=Backoff(1, 1),
+    )
+
+
+@pytest.fixture
+async def source() -> MemorySource:
+    return MemorySource()
+
+
+@pytest.fixture
+async def node(source: MemorySource, clock: Clock) -> AsyncIterator[Node]:
+    made = make_node(source, MemoryCatalog())
+    await made.start()
+    yield made
+    await made.stop()
+
+
+async def test_a_slot_that_a_dying_predecessor_holds_is_waited_for(source: MemorySource, clock: Clock):
+    source.refusals = [SlotBusy("held") for _ in range(4)]
+    node = make_node(source, MemoryCatalog())
+    starting = asyncio.create_task(node.start())
+    await clock.advance(0.6)
+    assert not starting.done()
+    await clock.advance(1)
+    await starting
+    assert node.pipeline.health.is_ready(clock.now_s)
+    await node.stop()
+
+
+async def test_a_slot_that_stays_busy_is_given_up_after_ten_seconds(source: MemorySource, clock: Clock):
+    source.refusals = [SlotBusy("held") for _ in range(1000)]
+    node = make_node(source, MemoryCatalog())
+    starting = asyncio.create_task(node.start())
+    await clock.advance(9.9)
+    assert not starting.done()
+    await clock.advance(0.5)
+    with pytest.raises(SlotBusy):
+        await starting
+    await node.stop()
+
+
+async def test_a_database_that_is_not_prepared_is_told_at_once(source: MemorySource):
+    source.refusals = [NotPrepared("wal_level is replica")]
+    node = make_node(source, MemoryCatalog())
+    with pytest.raises(NotPrepared, match="wal_level is replica"):
+        await node.start()
+    await node.stop()
+
+
+async def test_a_connected_client_gets_changes(node: Node, source: MemorySource, clock: Clock):
+    outlet = MemoryOutlet()
+    client = node.connect(serializer_for("2.0.0"), outlet)
+    client.receive_text(JOIN)
+    await clock.settle()
+    source.send(*pgoutput.transaction(100, 1))
+    await clock.settle()
+    assert [message[3] for message in outlet.messages] == ["phx_reply", "presence_state", "system", "postgres_changes"]
+
+
+async def test_the_node_is_full_at_its_limit_until_somebody_goes(node: Node):
+    clients = [node.connect(serializer_for("2.0.0"), MemoryOutlet()) for _ in range(2)]
+    assert node.is_full
+    clients[0].gone()
+    assert not node.is_full
+    clients[0].gone()
+    assert len(node.clients) == 1
+
+
+async def test_draining_sends_everybody_away_such_that_they_come_back(node: Node):
+    outlets = [MemoryOutlet() for _ in range(2)]
+    for outlet in outlets:
+        node.connect(serializer_for("2.0.0"), outlet)
+    node.drain()
+    assert node.is_draining
+    assert [outlet.closed for outlet in outlets] == [(1012, "Server requested disconnect")] * 2
+
+
+async def test_a_lost_slot_is_told_to_every_channel_that_gets_changes(node: Node, source: MemorySource, clock: Clock):
+    outlet = MemoryOutlet()
+    client = node.connect(serializer_for("2.0.0"), outlet)
+    client.receive_text(JOIN)
+    await clock.settle()
+    source.next_start = {**source.next_start, "slot_created": True, "confirmed_lsn": Lsn(900)}
+    source.break_off(NotPrepared("the slot is gone"))
+    await clock.advance(1.1)
+    payload = outlet.messages[-1][4]
+    assert payload["code"] == "GapDetected"
+    assert payload["oldest"] == f"{node.pipeline.epoch}-{900:016x}-00000000"
+
+
+async def test_a_fault_of_ours_in_the_pipeline_makes_the_node_unready(
+    node: Node, source: MemorySource, clock: Clock, capsys: pytest.CaptureFixture[str]
+):
+    source.break_off(RuntimeError("a bug"))
+    await clock.settle()
+    assert node.pipeline.health.why_not(clock.now_s) == "the pipeline failed; see the log"
+    assert "a bug" in capsys.readouterr().out
+
+
+async def test_stopping_ends_the_stream_and_the_questions(source: MemorySource, clock: Clock):
+    catalog = MemoryCatalog()
+    node = make_node(source, catalog)
+    await node.start()
+    await node.stop()
+    await node.stop()
+    assert not source.is_open
+    assert catalog.is_closed

@@ -1,0 +1,192 @@
+"""The pipeline on a replication stream in memory: what is taken over, what is confirmed, and what a break costs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pgoutput
+import pytest
+from memory_source import MemoryCatalog, MemorySource
+
+from fix_clock import Clock
+from pgcast.changes.payload import Payloads
+from pgcast.engine.backoff import Backoff
+from pgcast.engine.hub import Hub, HubLimits
+from pgcast.engine.pipeline import Pipeline
+from pgcast.model.change import Kind
+from pgcast.model.errors import ConnectionFailed, StreamEnded
+from pgcast.model.lsn import NO_LSN, Lsn
+
+
+@dataclass
+class Rig:
+    clock: Clock
+    source: MemorySource
+    catalog: MemoryCatalog
+    hub: Hub
+    losses: list[float] = field(default_factory=list)
+    pipeline: Pipeline = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pipeline = Pipeline(
+            self.source, self.catalog, self.hub, Backoff(1, 1), lambda: self.losses.append(self.clock.now_s)
+        )
+
+    @property
+    def taken_over(self) -> list[tuple[int, int]]:
+        """(commit LSN, index) of all that is in the window."""
+        window = self.hub.window
+        return [
+            (change.transaction.commit_lsn, change.index) for change in window.changes_from(window.start, 1_000_000)
+        ]
+
+    def flushed(self) -> list[int]:
+        return [flushed for _, flushed, _ in self.source.statuses if flushed != NO_LSN]
+
+
+@pytest.fixture
+async def rig(clock: Clock) -> AsyncIterator[Rig]:
+    made = Rig(clock, MemorySource(), MemoryCatalog(), Hub(Payloads(), HubLimits(flush_gap_s=0, window_s=10)))
+    running = asyncio.create_task(made.pipeline.run())
+    await clock.settle()
+    yield made
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await made.pipeline.close()
+
+
+async def test_changes_get_the_position_of_their_transaction_and_their_number_in_it(rig: Rig):
+    rig.source.send(*pgoutput.transaction(100, 1, 2), *pgoutput.transaction(200, 3, announced=False))
+    await rig.clock.settle()
+    assert rig.taken_over == [(100, 0), (100, 1), (200, 0)]
+    first, *_ = rig.hub.window.changes_from(0, 1)
+    assert first.record == b'{"id":1,"title":"milk"}'
+    assert first.transaction.position_prefix == f"{rig.pipeline.epoch}-{100:016x}-".encode()
+    assert rig.pipeline.transactions == 2
+
+
+async def test_the_catalog_is_asked_once_for_each_announcement(rig: Rig):
+    rig.source.send(*pgoutput.transaction(100, 1, 2), *pgoutput.transaction(200, 3, announced=False))
+    await rig.clock.settle()
+    assert rig.catalog.described == ["todos"]
+
+
+async def test_a_truncate_is_a_change_of_its_own(rig: Rig):
+    rig.source.send(pgoutput.begin(100), pgoutput.relation(), pgoutput.truncate(), pgoutput.commit(100))
+    await rig.clock.settle()
+    assert [change.kind for change in rig.hub.window.changes_from(0, 10)] == [Kind.TRUNCATE]
+
+
+async def test_a_large_transaction_is_taken_over_before_it_is_complete(rig: Rig):
+    rig.source.send(pgoutput.begin(100), pgoutput.relation(), pgoutput.insert(1))
+    await rig.clock.settle()
+    assert rig.taken_over == [(100, 0)]
+
+
+async def test_nothing_is_confirmed_before_the_window_has_let_go_of_it(rig: Rig):
+    rig.source.send(*pgoutput.transaction(100, 1))
+    await rig.clock.advance(5)
+    assert rig.flushed() == []
+    await rig.clock.advance(10)
+    assert rig.flushed() == [pgoutput.end_of(100)]
+    assert rig.source.statuses[-1] == (pgoutput.end_of(100), NO_LSN, True), "the last message confirms nothing"
+
+
+async def test_an_idle_stream_is_confirmed_by_keepalives(rig: Rig):
+    rig.source.send(pgoutput.keepalive(5000))
+    await rig.clock.advance(2)
+    assert rig.flushed() == [5000]
+
+
+async def test_a_keepalive_that_wants_an_answer_gets_one_that_confirms_nothing(rig: Rig):
+    rig.source.send(*pgoutput.transaction(100, 1))
+    await rig.clock.settle()
+    rig.source.statuses.clear()
+    rig.source.send(pgoutput.keepalive(5000, reply_requested=True))
+    await rig.clock.settle()
+    assert rig.source.statuses == [(5000, NO_LSN, False)]
+
+
+async def test_postgres_is_asked_every_second_how_far_it_is(rig: Rig):
+    rig.source.statuses.clear()
+    await rig.clock.advance(3.01)
+    assert [asked for _, _, asked in rig.source.statuses] == [True] * 3
+
+
+async def test_a_broken_stream_is_opened_again_after_the_last_whole_transaction(rig: Rig):
+    rig.source.send(*pgoutput.transaction(100, 1), pgoutput.begin(200), pgoutput.insert(2))
+    rig.source.break_off(StreamEnded("the connection broke", hint="it is tried again"))
+    await rig.clock.settle()
+    assert not rig.pipeline.health.is_ready(rig.clock.now_s)
+    assert rig.pipeline.health.why_not(rig.clock.now_s) == "the connection broke it is tried again"
+    await rig.clock.advance(1.1)
+    assert rig.source.opened_after == [NO_LSN, pgoutput.end_of(100)]
+    assert rig.pipeline.health.is_ready(rig.clock.now_s)
+    assert rig.pipeline.reconnects == 1
+    assert rig.losses == []
+
+
+async def test_what_comes_again_after_a_break_is_taken_over_once(rig: Rig):
+    rig.source.send(*pgoutput.transaction(100, 1), pgoutput.begin(200), pgoutput.insert(2), pgoutput.insert(3))
+    rig.source.break_off(StreamEnded("the connection broke"))
+    await rig.clock.advance(1.1)
+    rig.source.send(*pgoutput.transaction(100, 1), *pgoutput.transaction(200, 2, 3, 4))
+    await rig.clock.settle()
+    assert rig.taken_over == [(100, 0), (200, 0), (200, 1), (200, 2)]
+
+
+async def test_a_new_slot_after_a_break_is_a_gap_for_everybody(rig: Rig):
+    rig.source.send(*pgoutput.transaction(100, 1))
+    await rig.clock.settle()
+    rig.source.next_start = {**rig.source.next_start, "slot_created": True, "confirmed_lsn": Lsn(900)}
+    rig.source.break_off(StreamEnded("the slot is gone"))
+    await rig.clock.advance(1.1)
+    assert len(rig.losses) == 1
+    assert rig.taken_over == []
+    assert rig.hub.window.oldest() == (900, 0)
+
+
+async def test_another_database_begins_another_history(rig: Rig):
+    epoch = rig.pipeline.epoch
+    rig.source.send(*pgoutput.transaction(5000, 1))
+    await rig.clock.settle()
+    rig.source.next_start = {**rig.source.next_start, "system_identifier": "8"}
+    rig.source.break_off(StreamEnded("failed over"))
+    await rig.clock.advance(1.1)
+    rig.source.send(*pgoutput.transaction(100, 1))
+    await rig.clock.settle()
+    assert rig.pipeline.epoch != epoch
+    assert rig.taken_over == [(100, 0)], "lower positions than before are no repeats there"
+
+
+async def test_opening_is_tried_until_it_works(rig: Rig):
+    rig.source.refusals = [ConnectionFailed("connection refused") for _ in range(3)]
+    rig.source.break_off(StreamEnded("Postgres stops"))
+    await rig.clock.advance(2)
+    assert not rig.pipeline.opened.is_set()
+    assert rig.pipeline.health.why_not(rig.clock.now_s) == "connection refused"
+    await rig.clock.advance(3)
+    assert rig.pipeline.opened.is_set()
+    assert rig.pipeline.reconnects == 1, "refusals between are no further breaks"
+
+
+async def test_closing_confirms_what_may_be_confirmed(clock: Clock):
+    source, catalog, hub = MemorySource(), MemoryCatalog(), Hub(Payloads(), HubLimits(window_s=10))
+    pipeline = Pipeline(source, catalog, hub, Backoff(1, 1), lambda: None)
+    running = asyncio.create_task(pipeline.run())
+    source.send(pgoutput.keepalive(5000))
+    await clock.advance(2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await pipeline.close()
+    assert source.statuses[-1] == (5000, 5000, False)
+    assert not source.is_open
+
+
+async def test_asking_for_progress_without_a_stream_is_harmless(clock: Clock):
+    source, catalog, hub = MemorySource(), MemoryCatalog(), Hub(Payloads(), HubLimits())
+    pipeline = Pipeline(source, catalog, hub, Backoff(1, 1), lambda: None)
+    pipeline.ask_for_progress()
+    assert source.statuses == []

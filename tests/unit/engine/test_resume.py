@@ -1,0 +1,150 @@
+"""Readers of the window: each at its own pace, until it is level or has been overtaken."""
+
+from __future__ import annotations
+
+from making import change, table, transaction
+from memory_outlet import MemoryOutlet
+
+from fix_clock import Clock
+from pgcast.changes.payload import Payloads
+from pgcast.engine.groups import Group, Member, Reading, Signature
+from pgcast.engine.resume import FELL_OUT, Readers
+from pgcast.fanout.ring import Ring, RingBudget
+from pgcast.fanout.window import Window
+from pgcast.frames.codec import serializer_for
+from pgcast.matching.index import ROW_KINDS, Entry
+from pgcast.model.change import Kind
+from pgcast.model.lsn import NO_LSN, Lsn
+
+TODOS, USERS = table("todos"), table("users", with_oid=2)
+TO_TODOS = Entry(1, ROW_KINDS, "public", "todos")
+TO_ALL = Entry(2, ROW_KINDS)
+
+
+class Rig:
+    def __init__(self, *, window_bytes: int = 1 << 20) -> None:
+        self.window = Window(window_bytes, 60)
+        self.readers = Readers(self.window, Payloads(), as_text=False)
+        self.level: list[Member] = []
+        self.readers.when_level = self.level.append
+
+    def commit(self, *commits: int, on: object = TODOS, kind: Kind = Kind.INSERT, count: int = 1) -> None:
+        for commit_lsn in commits:
+            one = transaction(commit_lsn)
+            for index in range(count):
+                self.window.append(change(one, index, on=on, kind=kind), 50, now_s=0)  # type: ignore[arg-type]
+            self.window.commit(Lsn(commit_lsn + 5))
+
+    def start(self, *entries: Entry, at: int = 0, is_legacy: bool = False, **reading: object) -> Member:
+        signature = Signature("2.0.0", "realtime:t", entries or (TO_ALL,), is_legacy=is_legacy)
+        group = Group(signature, serializer_for("2.0.0"), Ring(1000, RingBudget(1000)))
+        member = Member(MemoryOutlet(), group)
+        self.readers.start(member, Reading(at, **reading))  # type: ignore[arg-type]
+        return member
+
+
+async def test_a_reader_gets_the_past_that_it_wants_and_is_level_then(clock: Clock):
+    rig = Rig()
+    rig.commit(100, 200, 300)
+    member = rig.start(at=1)
+    await clock.settle()
+    assert member.outlet.positions == [(200, 0), (300, 0)]
+    assert rig.level == [member]
+    assert len(rig.readers) == 0
+
+
+async def test_bindings_are_matched_again_and_a_message_names_those_that_match(clock: Clock):
+    rig = Rig()
+    rig.commit(100, on=USERS)
+    rig.commit(200, on=TODOS)
+    member = rig.start(TO_TODOS, TO_ALL)
+    await clock.settle()
+    assert [message[4]["ids"] for message in member.outlet.messages] == [[2], [1, 2]]
+
+
+async def test_a_rule_limits_the_past_of_one_binding_alone(clock: Clock):
+    rig = Rig()
+    rig.commit(100, 200)
+    member = rig.start(TO_TODOS, TO_ALL, rules={1: lambda one: one.transaction.commit_lsn > 100})
+    await clock.settle()
+    assert [message[4]["ids"] for message in member.outlet.messages] == [[2], [1, 2]]
+
+
+async def test_a_reader_is_not_level_before_the_stream_has_passed_its_join(clock: Clock):
+    rig = Rig()
+    rig.commit(100)
+    member = rig.start(until=Lsn(250))
+    await clock.settle()
+    assert rig.level == []
+    assert rig.readers.waits_for_stream()
+    rig.commit(200)
+    rig.readers.passed(Lsn(300))
+    await clock.settle()
+    assert not rig.readers.waits_for_stream()
+    assert member.outlet.positions == [(100, 0), (200, 0)]
+    assert rig.level == [member]
+
+
+async def test_a_reader_is_not_level_while_its_group_has_something_pending(clock: Clock):
+    rig = Rig()
+    member = rig.start()
+    member.group.pending.append(b"a frame that is also in the window")
+    await clock.settle()
+    assert rig.level == []
+    member.group.pending.clear()
+    rig.readers.serve()
+    assert rig.level == [member]
+
+
+async def test_a_paused_reader_waits_and_delays_nobody(clock: Clock):
+    rig = Rig()
+    rig.commit(100)
+    slow, quick = rig.start(), rig.start()
+    slow.outlet.is_paused = True
+    await clock.settle()
+    assert slow.outlet.positions == []
+    assert quick.outlet.positions == [(100, 0)]
+    slow.outlet.is_paused = False
+    rig.readers.serve_soon()
+    await clock.settle()
+    assert slow.outlet.positions == [(100, 0)]
+
+
+async def test_a_reader_that_the_window_has_overtaken_is_closed_such_that_it_can_resume(clock: Clock):
+    rig = Rig(window_bytes=1000)
+    rig.commit(*range(100, 2000, 100))
+    rig.window.trim(now_s=0)
+    member = rig.start(at=0)
+    await clock.settle()
+    assert member.outlet.closed == (1013, FELL_OUT)
+    assert member.outlet.writes == []
+    assert len(rig.readers) == 0
+
+
+async def test_a_long_past_is_written_in_pieces(clock: Clock):
+    rig = Rig()
+    rig.commit(100, count=1000)
+    member = rig.start()
+    await clock.settle()
+    assert len(member.outlet.positions) == 1000
+    assert len(member.outlet.writes) == 5
+
+
+async def test_a_stopped_reader_gets_nothing_more(clock: Clock):
+    rig = Rig()
+    rig.commit(100)
+    member = rig.start()
+    rig.readers.stop(member)
+    rig.readers.stop(member)
+    await clock.settle()
+    assert member.outlet.writes == []
+    assert member.group.is_empty
+
+
+async def test_the_oldest_protocol_gets_its_own_payload(clock: Clock):
+    rig = Rig()
+    rig.commit(100)
+    member = rig.start(TO_ALL, is_legacy=True, until=NO_LSN)
+    await clock.settle()
+    (message,) = member.outlet.messages
+    assert (message[3], message[4]["record"]) == ("INSERT", {"id": 1})

@@ -1,0 +1,49 @@
+"""Settings to a node, which connects to nothing before it is started. A running server is tested in integration/."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pgcast.app import make_node, target_of
+from pgcast.model.errors import SettingsError
+from pgcast.settings import read_settings
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+
+
+def test_the_database_is_what_the_parts_say():
+    target = target_of(read_settings({"DB_HOST": "db", "DB_PORT": "5433", "DB_NAME": "app", "DB_SSL": "require"}))
+    assert (target.host, target.port, target.dbname, target.sslmode) == ("db", "5433", "app", "require")
+
+
+def test_a_url_wins_over_the_parts():
+    settings = read_settings({"DATABASE_URL": "postgresql://me:secret@elsewhere:6000/other", "DB_HOST": "db"})
+    target = target_of(settings)
+    assert (target.host, target.port, target.dbname, target.user) == ("elsewhere", "6000", "other", "me")
+    assert "secret" not in repr(target)
+    assert "secret" not in str(target)
+
+
+def test_a_url_that_cannot_be_read_is_an_error_that_does_not_repeat_it():
+    with pytest.raises(SettingsError) as caught:
+        target_of(read_settings({"DATABASE_URL": "nonsense with hunter2"}))
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_the_settings_reach_the_node():
+    settings = read_settings(
+        {"PGCAST_WINDOW_MB": "3", "PGCAST_RING_MB": "2", "PGCAST_HOLD_S": "7", "MAX_CONNECTIONS": "1"}
+    )
+    node = make_node(settings)
+    assert node.hub.window.limit_bytes == 3 << 20
+    assert node.hub._limits.ring_bytes == 2 << 20
+    assert node.hub.hold._limit_s == 7
+    assert node._max_clients == 1
+    assert node.pipeline.health.why_not(0) == "the replication stream has not been opened yet"
+    await node.stop()

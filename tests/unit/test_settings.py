@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pgcast.model.errors import SettingsError
+from pgcast.settings import LegacyValues, LogLevel, Settings, read_settings
+
+ANYWHERE = "0.0.0.0"  # noqa: S104 - compared with; nothing listens
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+
+
+def wrong(**variables: str) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        read_settings(variables)
+    return caught.value
+
+
+def test_everything_has_a_default_that_works():
+    settings = read_settings()
+    assert settings.slot_name == "pgcast"
+    assert settings.publications == ("supabase_realtime",)
+    assert settings.listen_address == "127.0.0.1"
+
+
+def test_settings_come_from_the_environment_and_overrides_win(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DB_HOST", "db.example.org")
+    monkeypatch.setenv("PORT", "4001")
+    settings = read_settings({"PORT": "4002"})
+    assert (settings.db_host, settings.port) == ("db.example.org", 4002)
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SLOT_NAME", "")
+    monkeypatch.setenv("JWT_SECRET", "")
+    settings = read_settings()
+    assert settings.slot_name == "pgcast"
+    assert settings.jwt_secret is None
+
+
+def test_a_variable_of_somebody_else_is_no_business_of_ours(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("slot_name", "lower case")
+    monkeypatch.setenv("LOG", "nonsense")
+    assert read_settings().log is LogLevel.INFO
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("one", ("one",)),
+        ("one, two", ("one", "two")),
+        ('["one","two"]', ("one", "two")),
+        ('["with, comma"]', ("with, comma",)),
+    ],
+)
+def test_publications_are_a_json_array_or_a_comma_list(text: str, names: tuple[str, ...]):
+    assert read_settings({"PUBLICATIONS": text}).publications == names
+
+
+@pytest.mark.parametrize("text", ["one,,two", "[]", '[""]', "[1]", '["one"', ","])
+def test_publications_that_cannot_be_meant_are_refused(text: str):
+    assert wrong(PUBLICATIONS=text).message.startswith("PUBLICATIONS: expected ")
+
+
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [("true", "prefer"), ("False", "disable"), ("require", "require"), ("verify-full", "verify-full")],
+)
+def test_tls_is_the_original_server_s_boolean_or_a_mode_of_libpq(text: str, mode: str):
+    assert read_settings({"DB_SSL": text}).db_ssl == mode
+
+
+def test_a_slot_name_is_lower_cased_and_checked():
+    assert read_settings({"SLOT_NAME": "My_Slot"}).slot_name == "my_slot"
+    assert "letters, digits and underscores" in wrong(SLOT_NAME="my-slot").message
+    assert "SLOT_NAME" in wrong(SLOT_NAME="s" * 64).message
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PORT": "web"},
+        {"PORT": "65536"},
+        {"DB_PORT": "0"},
+        {"DB_SSL": "maybe"},
+        {"MAX_CONNECTIONS": "0"},
+        {"PGCAST_WINDOW_S": "0"},
+        {"PGCAST_IDLE_S": "-1"},
+        {"PGCAST_LOG": "loud"},
+        {"TEMPORARY_SLOT": "perhaps"},
+        {"JWT_CLAIM_VALIDATORS": "[]"},
+        {"JWT_CLAIM_VALIDATORS": "{"},
+        {"PGCAST_LEGACY_VALUES": "binary"},
+    ],
+)
+def test_what_is_wrong_is_said_with_the_variable_what_was_found_and_what_it_means(variables: dict[str, str]):
+    ((variable, found),) = variables.items()
+    error = wrong(**variables)
+    assert error.message.startswith(f"{variable}: ")
+    assert repr(found) in error.message
+    assert error.hint.startswith(f"{variable} is ")
+    assert "\n" not in error.message
+
+
+def test_a_secret_is_never_repeated():
+    assert "hunter2" not in repr(read_settings({"DB_PASSWORD": "hunter2", "JWT_SECRET": "hunter2"}))
+    assert "hunter2" not in repr(read_settings({"DATABASE_URL": "postgresql://u:hunter2@h/d"}))
+
+
+@pytest.mark.parametrize(
+    ("variables", "address"),
+    [
+        ({}, "127.0.0.1"),
+        ({"SECURE_CHANNELS": "false"}, ANYWHERE),
+        ({"JWT_SECRET": "x"}, ANYWHERE),
+        ({"JWT_SECRET": "x", "SECURE_CHANNELS": "false"}, ANYWHERE),
+        ({"PGCAST_BIND": "::1", "JWT_SECRET": "x"}, "::1"),
+        ({"PGCAST_BIND": ANYWHERE}, ANYWHERE),
+        ({"HOSTNAME": "container"}, "127.0.0.1"),
+    ],
+)
+def test_only_loopback_is_listened_on_unless_clients_are_authenticated_or_it_was_said(
+    variables: dict[str, str], address: str
+):
+    assert read_settings(variables).listen_address == address
+
+
+@pytest.mark.parametrize(
+    ("variables", "authenticates"),
+    [({}, False), ({"JWT_SECRET": "x"}, True), ({"JWT_SECRET": "x", "SECURE_CHANNELS": "false"}, False)],
+)
+def test_a_token_is_needed_where_a_secret_is_configured(variables: dict[str, str], authenticates: object):
+    assert read_settings(variables).authenticates is authenticates
+
+
+def test_claim_validators_are_a_json_object():
+    assert read_settings({"JWT_CLAIM_VALIDATORS": '{"iss":"me"}'}).jwt_claim_validators == {"iss": "me"}
+
+
+def test_choices_are_read_by_their_word():
+    assert read_settings({"PGCAST_LEGACY_VALUES": "text"}).legacy_values is LegacyValues.TEXT
+    assert read_settings({"PGCAST_LOG": "debug"}).log is LogLevel.DEBUG
+
+
+def test_every_setting_has_a_variable_of_its_own_and_says_what_it_means():
+    fields = Settings.model_fields.values()
+    assert all(field.alias and field.description for field in fields)
+    assert len({field.alias for field in fields}) == len(fields)
