@@ -76,6 +76,7 @@ class Pipeline:
         self.publications = tuple(database.publications)
         self.opened = asyncio.Event()
         self.confirmed = NO_LSN
+        self.is_standby = False
         self.transactions = 0
         self.reconnects = 0
         self._source = database.source
@@ -228,6 +229,8 @@ class Pipeline:
             self.health.heard_at_s = self._loop.time()
             await self._take(batch)
             hub.batch_done(self._loop.time())
+            if self.is_standby:
+                self._confirm_at_once()
             await hub.may_read()
 
     # fast path: per change
@@ -314,6 +317,16 @@ class Pipeline:
         if keepalive.reply_requested:
             self._source.send_status(self.progress.received, NO_LSN)
 
+    def _confirm_at_once(self) -> None:
+        """Confirm what was taken over: as a synchronous standby we would hold commits up by confirming later.
+
+        What the window holds is then lost to those who resume after a crash, but to nobody else.
+        """
+        lsn = self.progress.received if self._transaction is None else self.progress.ended
+        if lsn > self.confirmed:
+            self.confirmed = lsn
+            self._source.send_status(self.progress.received, lsn)
+
     def _send_status(self) -> None:
         """Every second: how far we have read, what may be forgotten, and ask how far Postgres is.
 
@@ -325,7 +338,10 @@ class Pipeline:
         if confirmable > self.confirmed:
             self.confirmed = confirmable
             self._source.send_status(self.progress.received, confirmable)
-        self._source.send_status(self.progress.received, NO_LSN, reply_requested=True)
+        if self.is_standby:
+            self._source.send_status(self.progress.received, self.confirmed, reply_requested=True)
+        else:
+            self._source.send_status(self.progress.received, NO_LSN, reply_requested=True)
         self._status_timer = self._loop.call_later(_STATUS_S, self._send_status)
 
     def _stop_status(self) -> None:

@@ -66,7 +66,6 @@ class Watch:
     async def run(self) -> None:
         """Look for ever."""
         while True:
-            await asyncio.sleep(_LOOK_S)
             try:
                 self.seen = await self._observer.look()
             except DatabaseError:
@@ -74,15 +73,18 @@ class Watch:
                 if self._hub.hold.is_on:
                     # A Postgres that is stopping waits for our reading, which waits for a client: let it go.
                     await self._pipeline.interrupt(StreamEnded("the database is going away"))
-                continue
-            await self._judge(self.seen)
+            else:
+                await self._judge(self.seen)
+            await asyncio.sleep(_LOOK_S)
 
     async def _judge(self, seen: Observation) -> None:
         self._judge_publications(seen)
+        self._pipeline.is_standby = seen.is_standby
         if seen.is_standby:
             self._say(
                 "standby",
-                "commits wait for pgcast as for a synchronous standby; name your standbys in synchronous_standby_names",
+                "commits wait for pgcast as for a synchronous standby, so it confirms at once and a crash leaves nothing "
+                "to resume from; name your standbys in synchronous_standby_names",
             )
         limits = self._limits
         if limits.warn_bytes and seen.lag_bytes > limits.warn_bytes:

@@ -21,9 +21,13 @@ _TIMEOUT_S: Final = 3.0
 
 _PUBLICATIONS: Final = "SELECT pubname::text, oid::int8 FROM pg_publication WHERE pubname = ANY ($1::text[])"
 
-# With `*` in synchronous_standby_names every connection that replicates is a candidate, also one that decodes.
-_STANDBY: Final = """
-    SELECT coalesce(bool_or(sync_state <> 'async'), false) FROM pg_stat_replication WHERE pid = $1::int
+# Named there, or meant by `*`, this connection is a candidate that commits may wait for. As long as it confirms nothing
+# it does not count as one (pg_stat_replication says `async`), and without another one every commit hangs.
+_STANDBY: Final = r"""
+    SELECT coalesce(bool_or(sync_state IN ('sync', 'quorum') AND pid = $1::int), false)
+        OR (current_setting('synchronous_standby_names') ~ '(\*|\mpgcast\M)'
+            AND NOT coalesce(bool_or(sync_state IN ('sync', 'quorum') AND pid <> $1::int), false))
+    FROM pg_stat_replication
 """
 
 

@@ -1,0 +1,216 @@
+"""The slot as a guest: pulled away, invalidated, stuck, over its limit; and Postgres never held up by it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import urllib.error
+import urllib.request
+
+import psycopg
+import pytest
+
+from faults.following import TODOS, changes, joined
+from fix_node import Node, NodeFactory
+from fix_postgres import ClusterFactory
+from pgcast.devdb.cluster import Cluster
+from pgcast.devdb.template import Database
+from realtime_client import RealtimeClient
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(120)]
+
+
+def prepare(cluster: Cluster) -> None:
+    with cluster.connect() as connection:
+        connection.autocommit = True
+        connection.execute("create table todos (id int8 primary key, title text)")
+        connection.execute("create publication supabase_realtime for all tables")
+
+
+def execute(cluster: Cluster, *statements: str) -> None:
+    with cluster.connect() as connection:
+        connection.autocommit = True
+        for statement in statements:
+            connection.execute(statement)
+
+
+async def eventually(check: object, timeout_s: float = 30) -> None:
+    """Wait until a function says so."""
+    ends = time.monotonic() + timeout_s
+    while not await asyncio.to_thread(check):  # type: ignore[arg-type]
+        assert time.monotonic() < ends, "it did not happen in time"
+        await asyncio.sleep(0.1)
+
+
+def why_not_ready(node: Node) -> str | None:
+    try:
+        with urllib.request.urlopen(f"{node.http_url}/ready", timeout=2):
+            return None
+    except urllib.error.HTTPError as error:
+        return json.load(error)["reason"]
+
+
+async def gap(client: RealtimeClient) -> dict[str, object]:
+    message = await client.receive_until(lambda message: message["payload"].get("code") == "GapDetected", 30)
+    return message["payload"]
+
+
+async def test_a_slot_dropped_while_the_server_was_away_is_made_anew_and_the_gap_told(node: Node, published: Database):
+    async with RealtimeClient(node.url) as client:
+        await client.join("realtime:room", TODOS)
+        published.execute("insert into todos values (1, 'x')")
+        position = (await client.change())["data"]["position"]
+        node.kill()
+    slot = node.environment["SLOT_NAME"]
+    await eventually(
+        lambda: not published.execute(f"select active from pg_replication_slots where slot_name = '{slot}'")[0][0]
+    )
+    published.execute(f"select pg_drop_replication_slot('{slot}')")
+    published.execute("insert into todos values (2, 'lost')")
+    await asyncio.to_thread(node.start)
+    async with RealtimeClient(node.url) as client:
+        await client.join("realtime:room", {**TODOS, "since": position}, subscribed=False)
+        await gap(client)
+        published.execute("insert into todos values (3, 'live')")
+        assert (await client.change())["data"]["record"]["id"] == 3
+
+
+async def test_an_invalidated_slot_is_made_anew_and_every_client_told(
+    own_cluster: ClusterFactory, start_node: NodeFactory
+):
+    cluster = own_cluster(
+        settings={"max_slot_wal_keep_size": "1MB", "min_wal_size": "32MB", "max_wal_size": "32MB", "wal_keep_size": 0}
+    )
+    prepare(cluster)
+    node = start_node(cluster.dsn())
+    slot = node.environment["SLOT_NAME"]
+    async with RealtimeClient(node.url) as client:
+        await client.join("realtime:room", {**TODOS, "event": "INSERT"})
+
+        def invalidate() -> bool:
+            execute(
+                cluster,
+                "create table if not exists ballast (x text)",
+                "begin; insert into ballast select repeat('x', 1000) from generate_series(1, 20000); rollback",
+                "select pg_switch_wal()",
+                "checkpoint",
+            )
+            with cluster.connect() as connection:
+                row = connection.execute(
+                    f"select wal_status, restart_lsn is null from pg_replication_slots where slot_name = '{slot}'"
+                ).fetchone()
+            return row is None or row[0] == "lost" or row[1] or "made anew" in node.log()
+
+        await eventually(invalidate)
+        await gap(client)
+        await eventually(lambda: why_not_ready(node) is None)
+        execute(cluster, "insert into todos values (1, 'live')")
+        assert (await client.change())["data"]["record"]["id"] == 1
+
+
+async def test_a_publication_made_anew_is_a_gap_that_is_told(node: Node, published: Database):
+    """From 18 on Postgres drops the changes in silence; before, the slot is stuck for good."""
+    async with RealtimeClient(node.url) as client:
+        await client.join("realtime:room", {"event": "*", "schema": "public"})
+        published.execute("drop publication supabase_realtime")
+        published.execute("insert into todos values (1, 'lost')")
+        await eventually(lambda: "supabase_realtime" in (why_not_ready(node) or ""))
+        published.execute("create publication supabase_realtime for all tables")
+        await gap(client)
+        await eventually(lambda: why_not_ready(node) is None)
+        published.execute("insert into todos values (2, 'live')")
+        assert (await client.change())["data"]["record"]["id"] == 2
+
+
+async def test_a_terminated_walsender_loses_nothing(node: Node, published: Database):
+    socket = await joined(node.url)
+    reading = changes(socket)
+    for number in range(1, 6):
+        published.execute(f"insert into todos values ({number}, 'x')")
+        if number in {2, 4}:
+            published.execute(
+                "select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = %s",
+                (node.environment["SLOT_NAME"],),
+            )
+    async with asyncio.timeout(30):
+        assert [(await anext(reading))["record"]["id"] for _ in range(5)] == [1, 2, 3, 4, 5]
+    await socket.close()
+
+
+async def test_a_fast_stop_of_postgres_is_not_held_up_by_a_client_that_reads_nothing(
+    own_cluster: ClusterFactory, start_node: NodeFactory
+):
+    cluster = own_cluster()
+    prepare(cluster)
+    node = start_node(cluster.dsn(), PGCAST_HOLD_S="60")
+    stopped = await joined(node.url)
+    stopped.transport.pause_reading()
+    execute(cluster, "insert into todos select n, repeat('x', 1000) from generate_series(1, 30000) n")
+    await asyncio.sleep(0.3)
+    started = time.monotonic()
+    await asyncio.to_thread(cluster.stop, "fast", deadline_s=30)
+    assert time.monotonic() - started < 15
+    await asyncio.to_thread(cluster.start)
+    await eventually(lambda: why_not_ready(node) is None)
+    stopped.transport.abort()
+
+
+async def test_a_quiet_database_does_not_pin_what_its_neighbours_write(
+    own_cluster: ClusterFactory, start_node: NodeFactory
+):
+    cluster = own_cluster()
+    prepare(cluster)
+    execute(cluster, "create database neighbour")
+    node = start_node(cluster.dsn(), PGCAST_WINDOW_S="1")
+    slot = node.environment["SLOT_NAME"]
+    with psycopg.connect(cluster.dsn("neighbour"), autocommit=True) as neighbour:
+        neighbour.execute("create table ballast as select repeat('x', 1000) from generate_series(1, 30000)")
+
+        def is_confirmed() -> bool:
+            row = neighbour.execute(
+                "select pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn) from pg_replication_slots"
+                " where slot_name = %s",
+                (slot,),
+            ).fetchone()
+            assert row is not None
+            return row[0] < 1_000_000
+
+        await eventually(is_confirmed)
+
+
+async def test_over_the_limit_the_window_is_given_up_first(own_cluster: ClusterFactory, start_node: NodeFactory):
+    cluster = own_cluster()
+    prepare(cluster)
+    node = start_node(cluster.dsn(), MAX_REPLICATION_LAG_MB="8", PGCAST_WINDOW_MB="256")
+    slot = node.environment["SLOT_NAME"]
+    execute(cluster, "insert into todos select n, repeat('x', 1000) from generate_series(1, 15000) n")
+
+    def lag() -> int:
+        with cluster.connect() as connection:
+            row = connection.execute(
+                "select pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::int8 from pg_replication_slots"
+                f" where slot_name = '{slot}'"
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    await eventually(lambda: "the window is given up" in node.log() and lag() < 8 << 20)
+    assert "made anew" not in node.log()
+
+
+async def test_commits_do_not_hang_where_everybody_counts_as_a_standby(
+    own_cluster: ClusterFactory, start_node: NodeFactory
+):
+    cluster = own_cluster()
+    prepare(cluster)
+    node = start_node(cluster.dsn())
+    async with RealtimeClient(node.url) as client:
+        await client.join("realtime:room", TODOS)
+        execute(cluster, "alter system set synchronous_standby_names = '*'", "select pg_reload_conf()")
+        await eventually(lambda: "synchronous standby" in node.log())
+        started = time.monotonic()
+        await asyncio.to_thread(execute, cluster, "insert into todos values (1, 'x')")
+        assert (await client.change())["data"]["record"]["id"] == 1
+        assert time.monotonic() - started < 5
+        execute(cluster, "alter system reset synchronous_standby_names", "select pg_reload_conf()")
