@@ -83,7 +83,7 @@ class Watch:
         if seen.is_standby:
             self._say(
                 "standby",
-                "commits wait for pgcast as for a synchronous standby, so it confirms at once and a crash leaves nothing "
+                "commits wait for pgcast as for a synchronous standby: it confirms at once, and a crash leaves nothing "
                 "to resume from; name your standbys in synchronous_standby_names",
             )
         limits = self._limits
