@@ -1,29 +1,20 @@
 import asyncio
-import contextlib
-import json
 import os
+import uuid
 
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from realtime import AsyncRealtimeClient, RealtimePostgresChangesListenEvent
 
 URL = os.environ.get("PGCAST_URL", "ws://localhost:4000/socket")
 KEY = os.environ.get("PGCAST_KEY", "none")
 
 
 async def main() -> None:
-    binding = {"event": "*", "schema": "public", "table": "todos"}
-    async for socket in connect(f"{URL}/websocket?apikey={KEY}", max_size=None):  # connects again after a break
-        join = {"config": {"postgres_changes": [binding]}}
-        await socket.send(json.dumps({"topic": "realtime:todos", "event": "phx_join", "payload": join, "ref": "1"}))
-        with contextlib.suppress(ConnectionClosed):
-            async for text in socket:
-                message = json.loads(text)
-                if message["event"] == "postgres_changes":
-                    change = message["payload"]["data"]
-                    binding["since"] = change["position"]  # asked for when it joins again
-                    print(change["position"], change["type"], change.get("old_record"), change.get("record"))
-                elif message["event"] == "system":
-                    print(message["payload"]["message"])  # also that a gap was detected
+    client = AsyncRealtimeClient(URL, KEY, params={"resume": str(uuid.uuid4())})
+    channel = client.channel("todos")
+    channel.on_postgres_changes(RealtimePostgresChangesListenEvent.All, print, schema="public", table="todos")
+    channel.on_system(print)  # also that a gap was detected
+    await channel.subscribe(lambda status, error: print(status.value, error or ""))
+    await asyncio.Event().wait()
 
 
 asyncio.run(main())

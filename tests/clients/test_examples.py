@@ -76,11 +76,17 @@ class Example:
 
 
 @pytest.mark.parametrize(
-    "name", ["javascript/listen.mjs", "javascript/resume.mjs", "python/listen.py", "python/resume.py"]
+    "name",
+    [
+        "javascript/listen.mjs",
+        "javascript/resume.mjs",
+        "javascript/since.mjs",
+        "python/listen.py",
+        "python/position.py",
+        "python/resume.py",
+    ],
 )
-def test_an_example_tells_of_each_kind_of_change_from_now_on(
-    name: str, published: Database, node: Node, tmp_path: Path
-):
+def test_an_example_tells_of_each_kind_of_change(name: str, published: Database, node: Node, tmp_path: Path):
     published.execute("insert into todos (id, title) values (1, 'milk')")
     with Example(name, node, tmp_path) as example:
         example.wait_for("subscribed")
@@ -90,7 +96,8 @@ def test_an_example_tells_of_each_kind_of_change_from_now_on(
         example.wait_for("update", "bread")
         published.execute("delete from todos where id = 2")
         example.wait_for("delete")
-    assert "milk" not in "".join(example.said)
+    if "resume" not in name:  # just after a start, an unknown id may be that of somebody who comes back
+        assert "milk" not in "".join(example.said)
 
 
 def test_the_token_of_the_example_is_accepted(published: Database, start_node: NodeFactory, tmp_path: Path):
@@ -109,7 +116,9 @@ def test_the_token_of_the_example_is_accepted(published: Database, start_node: N
 
 @pytest.mark.fault
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["javascript/resume.mjs", "python/resume.py"])
+@pytest.mark.parametrize(
+    "name", ["javascript/resume.mjs", "javascript/since.mjs", "python/position.py", "python/resume.py"]
+)
 def test_an_example_that_resumes_misses_nothing_when_the_server_is_killed(
     name: str, published: Database, start_node: NodeFactory, tmp_path: Path
 ):

@@ -94,7 +94,8 @@ class MemoryCatalog:
         await self._answer()
         return self.seen
 
-    async def published_tables(self) -> Sequence[PublishedTable]:
+    async def published_tables(self, *, is_fresh: bool = False) -> Sequence[PublishedTable]:
+        del is_fresh
         await self._answer()
         return [PublishedTable(TODOS_OID, "public", "todos", (("id", INT8), ("title", TEXT)))]
 

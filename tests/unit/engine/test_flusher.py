@@ -64,18 +64,38 @@ async def test_what_comes_within_the_gap_shares_one_write_at_its_end(rig: Rig, c
     for _ in range(10):
         rig.add_change()
     assert len(outlet.writes) == 1
-    await clock.advance(GAP_S * 0.9, step_s=0.001)
+    await clock.advance(0.0004, step_s=0.0001)
     assert len(outlet.writes) == 1
-    await clock.advance(GAP_S * 0.2, step_s=0.001)
+    await clock.advance(0.0002, step_s=0.0001)
     assert len(outlet.writes) == 2
     assert len(outlet.messages) == 11
     assert rig.flusher.ticks == 2
 
 
+@pytest.mark.parametrize(("took_s", "gap_s"), [(0.004, 0.002), (1.0, GAP_S)])
+async def test_the_gap_is_half_of_what_the_flush_took_but_no_longer_than_the_limit(
+    rig: Rig, clock: Clock, monkeypatch: pytest.MonkeyPatch, took_s: float, gap_s: float
+):
+    outlet = rig.add_member()
+    write = outlet.write
+
+    def write_slowly(content: bytes) -> None:
+        write(content)
+        clock.now_s += took_s
+
+    monkeypatch.setattr(outlet, "write", write_slowly)
+    rig.add_change()
+    rig.add_change()
+    await clock.advance(gap_s * 0.9, step_s=0.0001)
+    assert len(outlet.writes) == 1
+    await clock.advance(gap_s * 0.2, step_s=0.0001)
+    assert len(outlet.writes) == 2
+
+
 async def test_a_large_tick_does_not_wait_for_the_gap(rig: Rig):
     outlet = rig.add_member()
     rig.add_change()
-    rig.add_change(b'"' + b"x" * 20_000 + b'"')
+    rig.add_change(b'"' + b"x" * 40_000 + b'"')
     assert len(outlet.messages) == 2
 
 

@@ -122,15 +122,6 @@ async def test_a_lost_slot_is_told_to_every_channel_that_gets_changes(node: Node
     assert payload["oldest"] == f"{node.pipeline.epoch}-{900:016x}-00000000"
 
 
-async def test_a_fault_of_ours_in_the_pipeline_makes_the_node_unready(
-    node: Node, source: MemorySource, clock: Clock, capsys: pytest.CaptureFixture[str]
-):
-    source.break_off(RuntimeError("a bug"))
-    await clock.settle()
-    assert node.pipeline.health.why_not(clock.now_s) == "the pipeline failed; see the log"
-    assert "a bug" in capsys.readouterr().out
-
-
 async def test_stopping_ends_the_stream_and_the_questions(source: MemorySource, clock: Clock):
     catalog = MemoryCatalog()
     node = make_node(source, catalog)

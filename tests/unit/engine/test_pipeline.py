@@ -14,10 +14,11 @@ from fix_clock import Clock
 from pgcast.changes.payload import Payloads
 from pgcast.engine.backoff import Backoff
 from pgcast.engine.hub import Hub, HubLimits
-from pgcast.engine.pipeline import Pipeline
+from pgcast.engine.pipeline import Floor, Pipeline
 from pgcast.model.change import Kind
 from pgcast.model.errors import ConnectionFailed, StreamEnded
 from pgcast.model.lsn import NO_LSN, Lsn
+from pgcast.model.position import epoch_of
 
 
 @dataclass
@@ -170,6 +171,44 @@ async def test_opening_is_tried_until_it_works(rig: Rig):
     await rig.clock.advance(3)
     assert rig.pipeline.opened.is_set()
     assert rig.pipeline.reconnects == 1, "refusals between are no further breaks"
+
+
+async def test_a_fault_of_ours_is_logged_and_the_stream_opened_again(rig: Rig, capsys: pytest.CaptureFixture[str]):
+    rig.source.break_off(RuntimeError("a bug"))
+    await rig.clock.settle()
+    assert rig.pipeline.health.why_not(rig.clock.now_s) == "the pipeline failed: RuntimeError"
+    assert "a bug" in capsys.readouterr().out
+    await rig.clock.advance(1.1)
+    assert rig.pipeline.health.is_ready(rig.clock.now_s)
+
+
+async def test_bytes_that_follow_no_format_break_the_stream_off(rig: Rig):
+    rig.source.send(pgoutput.wal_data(b"?"))
+    await rig.clock.settle()
+    assert not rig.pipeline.health.is_ready(rig.clock.now_s)
+    await rig.clock.advance(1.1)
+    assert rig.source.opened_after == [NO_LSN, NO_LSN]
+
+
+async def test_what_the_last_run_let_go_of_is_where_the_window_begins(clock: Clock):
+    source, hub = MemorySource(), Hub(Payloads(), HubLimits())
+    source.next_start = {**source.next_start, "slot_created": False, "confirmed_lsn": Lsn(900)}
+    pipeline = Pipeline(source, MemoryCatalog(), hub, Backoff(1, 1), lambda: None)
+    pipeline.known_floor = Floor(epoch_of("7", "5"), 900, 800, 3)
+    await pipeline.open()
+    assert hub.window.floor == (800, 3)
+    await pipeline.close()
+
+
+@pytest.mark.parametrize("known", [("ffffffff", 900), (epoch_of("7", "5"), 899)])
+async def test_what_another_run_of_another_place_knew_counts_for_nothing(clock: Clock, known: tuple[str, int]):
+    source, hub = MemorySource(), Hub(Payloads(), HubLimits())
+    source.next_start = {**source.next_start, "slot_created": False, "confirmed_lsn": Lsn(900)}
+    pipeline = Pipeline(source, MemoryCatalog(), hub, Backoff(1, 1), lambda: None)
+    pipeline.known_floor = Floor(*known, 800, 3)
+    await pipeline.open()
+    assert hub.window.floor == (900, 0)
+    await pipeline.close()
 
 
 async def test_closing_confirms_what_may_be_confirmed(clock: Clock):

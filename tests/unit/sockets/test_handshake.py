@@ -50,6 +50,20 @@ def test_an_unknown_serializer_is_refused_without_a_body():
     assert Refusal(403, "").body == b""
 
 
+def test_an_id_for_resuming_is_taken_from_the_url():
+    admission = decide(f"{PATH}?resume=tab-1")
+    assert isinstance(admission, Admission)
+    assert admission.resume == "tab-1"
+    without = decide(f"{PATH}?resume=")
+    assert isinstance(without, Admission)
+    assert without.resume is None
+
+
+def test_an_id_for_resuming_has_a_limit():
+    assert isinstance(decide(f"{PATH}?resume={'x' * 128}"), Admission)
+    assert decide(f"{PATH}?resume={'x' * 129}") == Refusal(400, "The parameter resume has at most 128 bytes")
+
+
 def test_where_keys_are_configured_a_token_is_needed():
     assert decide(PATH, keys=shared_secret(SECRET)) == Refusal(401, "API key is missing")
 

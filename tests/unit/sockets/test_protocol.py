@@ -63,6 +63,7 @@ class Desk:
     def __init__(self) -> None:
         self.refusal: Refusal | None = None
         self.heard: list[str | bytes] = []
+        self.pongs: list[bytes] = []
         self.resumptions = 0
         self.departures = 0
 
@@ -81,6 +82,9 @@ class Desk:
 
     def receive_binary(self, data: bytes) -> None:
         self.heard.append(data)
+
+    def receive_pong(self, data: bytes) -> None:
+        self.pongs.append(data)
 
     def resumed(self) -> None:
         self.resumptions += 1
@@ -281,9 +285,10 @@ async def test_a_client_that_shuts_its_side_without_a_close_is_gone(rig: Rig):
     assert rig.desk.departures == 1
 
 
-async def test_a_control_frame_is_no_message(rig: Rig):
-    rig.client.send_frame(Frame(Opcode.PONG, b"unasked"))
+async def test_a_pong_is_handed_on_and_is_no_message(rig: Rig):
+    rig.client.send_frame(Frame(Opcode.PONG, b"7"))
     rig.deliver()
+    assert rig.desk.pongs == [b"7"]
     assert rig.desk.heard == []
     assert rig.receive() == []
 

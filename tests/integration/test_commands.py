@@ -1,0 +1,52 @@
+"""The program as it is called: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from fix_node import Node, clean_environment
+from pgcast.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pgcast", *arguments],
+        env={**clean_environment(), **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
+
+
+def test_the_version_is_that_of_the_project():
+    done = run("--version")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (done.returncode, done.stdout) == (0, f"pgcast {project['version']}\n")
+
+
+def test_the_help_of_serve_lists_every_setting():
+    done = run("serve", "--help", COLUMNS="200")
+    assert done.returncode == 0
+    for field in Settings.model_fields.values():
+        assert f"{field.alias} (" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["serve", "--nonsense"], []])
+def test_a_mistake_in_usage_is_code_2_and_no_traceback(arguments: list[str]):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_server_ends_in_good_order(node: Node):
+    assert node.stop() == 0
+    assert node.log_events()[0]["event"] == "replication stream open"
