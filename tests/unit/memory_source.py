@@ -9,7 +9,7 @@ from making import INT8, TEXT
 from pgoutput import TODOS_OID
 
 from pgcast.changes.oids import builtin_shape
-from pgcast.engine.ports import PublishedTable, StreamStart
+from pgcast.engine.ports import Database, Observation, PublishedTable, StreamStart
 from pgcast.model.lsn import Lsn
 from pgcast.model.relation import Table
 from pgcast.model.snapshot import Snapshot
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pgcast.model.relation import Relation, TypeShape
 
 
+PUBLICATION = "supabase_realtime"
+
+
 class MemorySource:
     """A replication stream of what a test puts into it; errors put into it are raised where a stream would raise.
 
@@ -27,6 +30,7 @@ class MemorySource:
         refusals: Raised by the next calls of `open`, one each.
         next_start: What the next stream says of itself.
         opened_after: The position that each opened stream was asked to start after.
+        dropped: How often the slot was dropped.
         statuses: The status updates, `(received, flushed, reply_requested)`.
     """
 
@@ -36,6 +40,7 @@ class MemorySource:
         self.opened_after: list[int] = []
         self.statuses: list[tuple[int, int, bool]] = []
         self.is_open = False
+        self.dropped = 0
         self._batches: asyncio.Queue[list[bytes] | Exception] = asyncio.Queue()
 
     def send(self, *batch: bytes) -> None:
@@ -64,6 +69,10 @@ class MemorySource:
 
     def send_status(self, received: Lsn, flushed: Lsn, *, reply_requested: bool = False) -> None:
         self.statuses.append((received, flushed, reply_requested))
+
+    async def drop_slot(self) -> None:
+        self.dropped += 1
+        self.next_start = {**self.next_start, "slot_created": True}
 
     async def close(self) -> None:
         self.is_open = False
@@ -111,3 +120,47 @@ class MemoryCatalog:
             raise self.failure
         if self.is_silent:
             await asyncio.Event().wait()
+
+
+class MemoryObserver:
+    """Sees what a test lets it see.
+
+    Attributes:
+        seen: The next observations; an exception is raised. The last one stays.
+    """
+
+    def __init__(self, *seen: Observation | Exception) -> None:
+        self.seen: list[Observation | Exception] = list(seen) or [observation()]
+        self.looks = 0
+
+    async def look(self) -> Observation:
+        await asyncio.sleep(0)
+        self.looks += 1
+        found = self.seen.pop(0) if len(self.seen) > 1 else self.seen[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def observation(**more: object) -> Observation:
+    """An observation of a slot that is well, but for what is given."""
+    well: dict[str, object] = {
+        "has_slot": True,
+        "lag_bytes": 0,
+        "retained_bytes": 0,
+        "wal_status": "reserved",
+        "is_lost": False,
+        "publications": {PUBLICATION: 16_500},
+        "is_standby": False,
+    }
+    return Observation(**{**well, **more})  # type: ignore[arg-type]
+
+
+def database(
+    source: MemorySource | None = None, catalog: MemoryCatalog | None = None, observer: MemoryObserver | None = None
+) -> Database:
+    """A database of memory adapters."""
+    return Database(source or MemorySource(), catalog or MemoryCatalog(), observer or MemoryObserver(), [PUBLICATION])

@@ -44,6 +44,6 @@ async def test_the_settings_reach_the_node():
     assert node.hub.window.limit_bytes == 3 << 20
     assert node.hub._limits.ring_bytes == 2 << 20
     assert node.hub.hold._limit_s == 7
-    assert node._max_clients == 1
+    assert node._limits.max_clients == 1
     assert node.pipeline.health.why_not(0) == "the replication stream has not been opened yet"
     await node.stop()

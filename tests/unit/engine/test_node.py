@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator
 import pgoutput
 import pytest
 from memory_outlet import MemoryOutlet
-from memory_source import MemoryCatalog, MemorySource
+from memory_source import MemoryCatalog, MemorySource, database
 
 from fix_clock import Clock
 from pgcast.changes.payload import Payloads
-from pgcast.channels.limits import Limits
 from pgcast.engine.backoff import Backoff
 from pgcast.engine.hub import HubLimits
-from pgcast.engine.node import Node
+from pgcast.engine.node import Node, NodeLimits
 from pgcast.frames.codec import serializer_for
 from pgcast.model.errors import NotPrepared, SlotBusy
 from pgcast.model.lsn import Lsn
@@ -26,13 +25,10 @@ JOIN = (
 
 def make_node(source: MemorySource, catalog: MemoryCatalog, *, max_clients: int = 2) -> Node:
     return Node(
-        source,
-        catalog,
+        database(source, catalog),
         Payloads(),
-        HubLimits(flush_gap_s=0),
-        Limits(),
-        max_clients=max_clients,
-        backoff=Backoff(1, 1),
+        NodeLimits(hub=HubLimits(flush_gap_s=0), max_clients=max_clients),
+        Backoff(1, 1),
     )
 
 
