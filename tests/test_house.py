@@ -30,6 +30,7 @@ TESTED_ELSEWHERE = {
     "postgres/catalog.py": "tests/integration/postgres/test_catalog.py",
     "postgres/checks.py": "tests/integration/postgres/test_checks.py",
     "postgres/copyboth.py": "tests/integration/postgres/test_replication.py",
+    "postgres/observer.py": "tests/faults/test_slot.py",
     "postgres/pool.py": "tests/integration/postgres/test_catalog.py",
     "postgres/publications.py": "tests/integration/postgres/test_replication.py",
     "postgres/table_checks.py": "tests/integration/postgres/test_checks.py",

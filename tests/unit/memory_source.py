@@ -1,4 +1,4 @@
-"""A database in memory: the replication stream that a test writes, and the catalog's answers."""
+"""A database in memory: the replication stream that a test writes, the catalog's answers, and who watches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from making import INT8, TEXT
 from pgoutput import TODOS_OID
 
 from pgcast.changes.oids import builtin_shape
-from pgcast.engine.ports import PublishedTable, StreamStart
+from pgcast.engine.ports import Database, Observation, PublishedTable, StreamStart
+from pgcast.model.errors import StreamEnded
 from pgcast.model.lsn import Lsn
 from pgcast.model.relation import Table
 from pgcast.model.snapshot import Snapshot
@@ -28,6 +29,8 @@ class MemorySource:
         next_start: What the next stream says of itself.
         opened_after: The position that each opened stream was asked to start after.
         statuses: The status updates, `(received, flushed, reply_requested)`.
+        drops: How often the slot was dropped.
+        drop_failure: Raised instead, while there is one.
     """
 
     def __init__(self) -> None:
@@ -36,6 +39,9 @@ class MemorySource:
         self.opened_after: list[int] = []
         self.statuses: list[tuple[int, int, bool]] = []
         self.is_open = False
+        self.drops = 0
+        self.drop_failure: Exception | None = None
+        self._is_reading = False
         self._batches: asyncio.Queue[list[bytes] | Exception] = asyncio.Queue()
 
     def send(self, *batch: bytes) -> None:
@@ -57,7 +63,9 @@ class MemorySource:
         return start
 
     async def read(self) -> Sequence[bytes]:
+        self._is_reading = True
         batch = await self._batches.get()
+        self._is_reading = False
         if isinstance(batch, Exception):
             raise batch
         return batch
@@ -65,8 +73,19 @@ class MemorySource:
     def send_status(self, received: Lsn, flushed: Lsn, *, reply_requested: bool = False) -> None:
         self.statuses.append((received, flushed, reply_requested))
 
+    async def drop_slot(self) -> None:
+        assert not self.is_open, "a slot that is read cannot be dropped"
+        if self.drop_failure is not None:
+            raise self.drop_failure
+        self.drops += 1
+        self.refusals.clear()
+        self.next_start = {**self.next_start, "slot_created": True}
+
     async def close(self) -> None:
         self.is_open = False
+        if self._is_reading:
+            self._is_reading = False
+            self.break_off(StreamEnded("closed"))
 
 
 class MemoryCatalog:
@@ -111,3 +130,40 @@ class MemoryCatalog:
             raise self.failure
         if self.is_silent:
             await asyncio.Event().wait()
+
+
+class MemoryObserver:
+    """An observer that sees what a test lets it see.
+
+    Attributes:
+        seen: What it sees.
+        failure: Raised instead, while there is one.
+    """
+
+    def __init__(self) -> None:
+        self.seen = Observation(
+            has_slot=True,
+            lag_bytes=0,
+            retained_bytes=0,
+            wal_status="reserved",
+            is_lost=False,
+            publications={"p": 1},
+            is_standby=False,
+        )
+        self.failure: Exception | None = None
+        self.is_closed = False
+
+    async def look(self) -> Observation:
+        await asyncio.sleep(0)
+        if self.failure is not None:
+            raise self.failure
+        return self.seen
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+def memory_database(
+    source: MemorySource | None = None, catalog: MemoryCatalog | None = None, observer: MemoryObserver | None = None
+) -> Database:
+    return Database(source or MemorySource(), catalog or MemoryCatalog(), observer or MemoryObserver(), ("p",))

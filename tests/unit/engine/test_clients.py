@@ -10,15 +10,14 @@ from typing import Any
 import pgoutput
 import pytest
 from memory_outlet import MemoryOutlet
-from memory_source import MemoryCatalog, MemorySource
+from memory_source import MemoryCatalog, MemorySource, memory_database
 
 from fix_clock import Clock
 from pgcast.changes.payload import Payloads
-from pgcast.channels.limits import Limits
 from pgcast.engine.backoff import Backoff
 from pgcast.engine.clients import JOIN_S, Client
 from pgcast.engine.hub import HubLimits
-from pgcast.engine.node import Node
+from pgcast.engine.node import Node, NodeLimits
 from pgcast.frames.codec import serializer_for
 from pgcast.model.errors import ConnectionFailed
 from pgcast.model.lsn import Lsn
@@ -65,15 +64,8 @@ class Rig:
 @pytest.fixture
 async def rig(clock: Clock) -> AsyncIterator[Rig]:
     source, catalog = MemorySource(), MemoryCatalog()
-    node = Node(
-        source,
-        catalog,
-        Payloads(),
-        HubLimits(flush_gap_s=0),
-        Limits(),
-        max_clients=10,
-        backoff=Backoff(1, 1),
-    )
+    limits = NodeLimits(hub=HubLimits(flush_gap_s=0))
+    node = Node(memory_database(source, catalog), Payloads(), limits, Backoff(1, 1))
     await node.start()
     outlet = MemoryOutlet()
     client = node.connect(serializer_for("2.0.0"), outlet)

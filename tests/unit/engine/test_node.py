@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator
 import pgoutput
 import pytest
 from memory_outlet import MemoryOutlet
-from memory_source import MemoryCatalog, MemorySource
+from memory_source import MemoryCatalog, MemorySource, memory_database
 
 from fix_clock import Clock
 from pgcast.changes.payload import Payloads
-from pgcast.channels.limits import Limits
 from pgcast.engine.backoff import Backoff
 from pgcast.engine.hub import HubLimits
-from pgcast.engine.node import Node
+from pgcast.engine.node import Node, NodeLimits
 from pgcast.frames.codec import serializer_for
 from pgcast.model.errors import NotPrepared, SlotBusy
 from pgcast.model.lsn import Lsn
@@ -25,15 +24,8 @@ JOIN = (
 
 
 def make_node(source: MemorySource, catalog: MemoryCatalog, *, max_clients: int = 2) -> Node:
-    return Node(
-        source,
-        catalog,
-        Payloads(),
-        HubLimits(flush_gap_s=0),
-        Limits(),
-        max_clients=max_clients,
-        backoff=Backoff(1, 1),
-    )
+    limits = NodeLimits(hub=HubLimits(flush_gap_s=0), max_clients=max_clients)
+    return Node(memory_database(source, catalog), Payloads(), limits, Backoff(1, 1))
 
 
 @pytest.fixture
