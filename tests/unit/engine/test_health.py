@@ -13,6 +13,12 @@ def test_a_silent_stream_is_not_ready_and_says_for_how_long():
     assert health.why_not(125.0) == "the replication stream has been silent for 25 s"
 
 
+def test_a_missing_publication_is_not_ready_even_while_the_stream_moves():
+    health = Health(is_streaming=True, heard_at_s=100.0, missing=["one", "two"])
+    assert not health.is_ready(100.0)
+    assert health.why_not(100.0) == "publications do not exist: one, two"
+
+
 def test_without_a_stream_the_trouble_is_told():
     assert Health().why_not(0.0) == "the replication stream has not been opened yet"
     lost = Health(is_streaming=False, heard_at_s=100.0, trouble="connection refused")
