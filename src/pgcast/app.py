@@ -80,7 +80,11 @@ def make_node(settings: Settings) -> Node:
     publications = settings.publications
     database = Database(
         source=ReplicationSource(
-            target, slot=settings.slot_name, publications=publications, temporary_slot=settings.temporary_slot
+            target,
+            slot=settings.slot_name,
+            publications=publications,
+            failover_slot=settings.failover_slot,
+            temporary_slot=settings.temporary_slot,
         ),
         catalog=PostgresCatalog(target, publications=publications),
         observer=PostgresObserver(target, slot=settings.slot_name, publications=publications),
