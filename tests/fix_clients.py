@@ -58,8 +58,15 @@ class Client:
 
     def command(self) -> list[str]:
         if self.is_python:
-            return [str(ROOT / ".venv/realtime-2.34.1/bin/python"), str(ROOT / "tests/clients/python/listen.py")]
+            return [installed(".venv/realtime-2.34.1/bin/python"), str(ROOT / "tests/clients/python/listen.py")]
+        installed("tests/clients/js/node_modules")
         return ["node", str(ROOT / "tests/clients/js/listen.mjs")]
+
+
+def installed(path: str) -> str:
+    """Return the whole path of something that is no part of the repository."""
+    assert (ROOT / path).exists(), f"{path} is missing: `make .venv/.clients` installs the official clients"
+    return str(ROOT / path)
 
 
 SUPABASE_JS = Client("supabase-js", "2.0.0", "/realtime/v1")

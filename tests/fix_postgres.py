@@ -1,6 +1,7 @@
 """A PostgreSQL for the tests: one cluster for the session, a database for each test, a cluster of one's own on request.
 
-PGCAST_TEST_POSTGRES chooses the version: 16 or 18 of the wheel, or a folder that has `bin/postgres`.
+PGCAST_TEST_POSTGRES chooses the version: 16 or 18 of the wheel, or a folder that has `bin/postgres`. Tests of what some
+versions cannot do carry the marker `postgres`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,29 @@ class ClusterFactory(Protocol):
 def postgres_binaries() -> Binaries:
     chosen = os.environ.get("PGCAST_TEST_POSTGRES", str(DEFAULT_MAJOR))
     return find_binaries(int(chosen)) if chosen.isdecimal() else binaries_in(Path(chosen))
+
+
+@pytest.fixture(scope="session")
+def postgres_version(postgres_binaries: Binaries) -> int:
+    """The major version, for example 18."""
+    return int(postgres_binaries.version().partition(".")[0])
+
+
+@pytest.fixture(autouse=True)
+def _only_where_possible(request: pytest.FixtureRequest) -> None:
+    """Skip a test marked `postgres(first, last=..., why=...)` on the versions that cannot do what it is about."""
+    for marker in request.node.iter_markers("postgres"):
+        (first,) = marker.args
+        version = request.getfixturevalue("postgres_version")
+        if not first <= version <= marker.kwargs.get("last", version):
+            pytest.skip(f"PostgreSQL {version}: {marker.kwargs['why']}")
+
+
+@pytest.fixture(scope="session")
+def psql() -> tuple[Path, Mapping[str, str]]:
+    """Where psql is, and its environment: the wheel's, for other folders may have none."""
+    binaries = find_binaries()
+    return binaries.program("psql"), binaries.environment()
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from faults.following import ids_until, joined
 from fix_node import Node, clean_environment
-from pgcast.devdb.binaries import Binaries
 from pgcast.devdb.template import Database
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
@@ -17,12 +18,16 @@ pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
 CLIENTS = 50
 
 
-def write_with_psql(database: Database, binaries: Binaries, first: int, last: int) -> None:
+Psql = tuple[Path, Mapping[str, str]]
+
+
+def write_with_psql(database: Database, psql: Psql, first: int, last: int) -> None:
+    program, environment = psql
     sql = f"insert into todos select n, 'psql' from generate_series({first}, {last}) n;\n"
     subprocess.run(
-        [str(binaries.program("psql")), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database.tcp_dsn],
+        [str(program), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", database.tcp_dsn],
         input=sql.encode(),
-        env={**clean_environment(), **binaries.environment()},
+        env={**clean_environment(), **environment},
         check=True,
     )
 
@@ -40,19 +45,19 @@ def write_one_by_one(database: Database, first: int, last: int) -> None:
             connection.execute("insert into todos values (%s, 'driver')", (number,))
 
 
-def write_all(database: Database, binaries: Binaries) -> None:
-    write_with_psql(database, binaries, 1, 10_000)
+def write_all(database: Database, psql: Psql) -> None:
+    write_with_psql(database, psql, 1, 10_000)
     write_one_by_one(database, 10_001, 15_000)
     write_with_copy(database, 15_001, 15_500)
     write_one_by_one(database, 15_501, 20_000)
 
 
 async def test_twenty_thousand_rows_reach_fifty_clients_in_order(
-    node: Node, published: Database, postgres_binaries: Binaries
+    node: Node, published: Database, psql: Psql
 ):
     sockets = await asyncio.gather(*(joined(node.url, f"realtime:room:{number % 5}") for number in range(CLIENTS)))
     followers = [asyncio.create_task(ids_until(socket, 20_000, 150)) for socket in sockets]
-    await asyncio.to_thread(write_all, published, postgres_binaries)
+    await asyncio.to_thread(write_all, published, psql)
     for got in await asyncio.gather(*followers):
         assert got == list(range(1, 20_001))
     for socket in sockets:

@@ -1,4 +1,4 @@
-"""A database in memory: the replication stream that a test writes, the catalog's answers, and who watches."""
+"""A database in memory: the replication stream that a test writes, and the catalog's answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pgoutput import TODOS_OID
 
 from pgcast.changes.oids import builtin_shape
 from pgcast.engine.ports import Database, Observation, PublishedTable, StreamStart
-from pgcast.model.errors import StreamEnded
 from pgcast.model.lsn import Lsn
 from pgcast.model.relation import Table
 from pgcast.model.snapshot import Snapshot
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
     from pgcast.model.relation import Relation, TypeShape
 
 
+PUBLICATION = "supabase_realtime"
+
+
 class MemorySource:
     """A replication stream of what a test puts into it; errors put into it are raised where a stream would raise.
 
@@ -28,9 +30,9 @@ class MemorySource:
         refusals: Raised by the next calls of `open`, one each.
         next_start: What the next stream says of itself.
         opened_after: The position that each opened stream was asked to start after.
-        statuses: The status updates, `(received, flushed, reply_requested)`.
-        drops: How often the slot was dropped.
+        dropped: How often the slot was dropped.
         drop_failure: Raised instead, while there is one.
+        statuses: The status updates, `(received, flushed, reply_requested)`.
     """
 
     def __init__(self) -> None:
@@ -39,9 +41,8 @@ class MemorySource:
         self.opened_after: list[int] = []
         self.statuses: list[tuple[int, int, bool]] = []
         self.is_open = False
-        self.drops = 0
+        self.dropped = 0
         self.drop_failure: Exception | None = None
-        self._is_reading = False
         self._batches: asyncio.Queue[list[bytes] | Exception] = asyncio.Queue()
 
     def send(self, *batch: bytes) -> None:
@@ -63,9 +64,7 @@ class MemorySource:
         return start
 
     async def read(self) -> Sequence[bytes]:
-        self._is_reading = True
         batch = await self._batches.get()
-        self._is_reading = False
         if isinstance(batch, Exception):
             raise batch
         return batch
@@ -74,18 +73,13 @@ class MemorySource:
         self.statuses.append((received, flushed, reply_requested))
 
     async def drop_slot(self) -> None:
-        assert not self.is_open, "a slot that is read cannot be dropped"
         if self.drop_failure is not None:
             raise self.drop_failure
-        self.drops += 1
-        self.refusals.clear()
+        self.dropped += 1
         self.next_start = {**self.next_start, "slot_created": True}
 
     async def close(self) -> None:
         self.is_open = False
-        if self._is_reading:
-            self._is_reading = False
-            self.break_off(StreamEnded("closed"))
 
 
 class MemoryCatalog:
@@ -133,37 +127,44 @@ class MemoryCatalog:
 
 
 class MemoryObserver:
-    """An observer that sees what a test lets it see.
+    """Sees what a test lets it see.
 
     Attributes:
-        seen: What it sees.
-        failure: Raised instead, while there is one.
+        seen: The next observations; an exception is raised. The last one stays.
     """
 
-    def __init__(self) -> None:
-        self.seen = Observation(
-            has_slot=True,
-            lag_bytes=0,
-            retained_bytes=0,
-            wal_status="reserved",
-            is_lost=False,
-            publications={"p": 1},
-            is_standby=False,
-        )
-        self.failure: Exception | None = None
-        self.is_closed = False
+    def __init__(self, *seen: Observation | Exception) -> None:
+        self.seen: list[Observation | Exception] = list(seen) or [observation()]
+        self.looks = 0
 
     async def look(self) -> Observation:
         await asyncio.sleep(0)
-        if self.failure is not None:
-            raise self.failure
-        return self.seen
+        self.looks += 1
+        found = self.seen.pop(0) if len(self.seen) > 1 else self.seen[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     async def close(self) -> None:
-        self.is_closed = True
+        """Nothing is open."""
 
 
-def memory_database(
+def observation(**more: object) -> Observation:
+    """An observation of a slot that is well, but for what is given."""
+    well: dict[str, object] = {
+        "has_slot": True,
+        "lag_bytes": 0,
+        "retained_bytes": 0,
+        "wal_status": "reserved",
+        "is_lost": False,
+        "publications": {PUBLICATION: 16_500},
+        "is_standby": False,
+    }
+    return Observation(**{**well, **more})  # type: ignore[arg-type]
+
+
+def database(
     source: MemorySource | None = None, catalog: MemoryCatalog | None = None, observer: MemoryObserver | None = None
 ) -> Database:
-    return Database(source or MemorySource(), catalog or MemoryCatalog(), observer or MemoryObserver(), ("p",))
+    """A database of memory adapters."""
+    return Database(source or MemorySource(), catalog or MemoryCatalog(), observer or MemoryObserver(), [PUBLICATION])

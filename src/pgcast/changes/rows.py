@@ -54,8 +54,8 @@ class TableReader:
     - `record` has every column that was sent: an unchanged TOAST value is taken from the old tuple if that has it, and
       left out if not (ABSENT in `values`).
     - `old_record` and `old_values` have the identity's columns, from the old or key tuple; an UPDATE that comes without
-      one did not change them, so they are taken from the new tuple. Under FULL that happens only to partitions whose
-      own identity is another one: then only the primary key is known.
+      one did not change them, so they are taken from the new tuple. Where all columns are flagged (FULL) that happens
+      only to a partition whose own identity was another one then: so only the primary key is known.
     - A DELETE on a table with row level security has the primary key's columns and no others, in both.
     """
 
@@ -83,7 +83,7 @@ class TableReader:
             for number, render in enumerate(map(renderer, table.types))
         ]
         self._identity = [number for number, column in enumerate(columns) if column.is_key]
-        is_full = table.relation.identity is ReplicaIdentity.FULL
+        is_full = table.relation.identity is ReplicaIdentity.FULL and len(self._identity) == len(columns)
         self._same = list(table.primary_key) if is_full else self._identity
         in_key = table.primary_key if table.has_row_security else range(len(columns))
         self._deleted = [number for number in self._identity if number in in_key]

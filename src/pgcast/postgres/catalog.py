@@ -12,6 +12,7 @@ import asyncio
 import re
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import psycopg
@@ -44,10 +45,27 @@ _MOVING: Final = re.compile("now|today|tomorrow|yesterday", re.IGNORECASE)
 _SERVER_CLASSES: Final = frozenset({"08", "3D", "28", "53", "57", "58"})
 
 _KEY: Final = """
-    SELECT c.relrowsecurity, ARRAY(
+    SELECT c.relrowsecurity, c.relkind = 'p', ARRAY(
         SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
         WHERE i.indrelid = c.oid AND i.indisprimary)
     FROM pg_class c WHERE c.oid = $1::oid
+"""
+
+# For each leaf of a partitioned table the columns of its own replica identity.
+_LEAF_IDENTITIES: Final = """
+    WITH RECURSIVE tree (oid) AS (
+        SELECT $1::oid
+        UNION
+        SELECT inhrelid FROM pg_inherits JOIN tree ON inhparent = tree.oid
+    )
+    SELECT ARRAY(
+        SELECT a.attname::text FROM pg_attribute a
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        AND (c.relreplident = 'f' OR a.attnum = ANY (i.indkey)))
+    FROM tree
+    JOIN pg_class c ON c.oid = tree.oid AND c.relkind = 'r'
+    LEFT JOIN pg_index i ON i.indrelid = c.oid AND CASE c.relreplident
+        WHEN 'd' THEN i.indisprimary AND i.indimmediate WHEN 'i' THEN i.indisreplident ELSE false END
 """
 
 _SNAPSHOT: Final = "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text"
@@ -88,15 +106,23 @@ class PostgresCatalog:
         self._casts: OrderedDict[tuple[int, str], bytes] = OrderedDict()
 
     async def describe(self, relation: Relation) -> Table:
-        """Complete an announced relation with types, primary key and row security, matched by OID and column name."""
+        """Complete an announced relation with types, primary key and row security, matched by OID and column name.
+
+        A partition's own identity decides which old values are written, while its root's is announced. So of a
+        partitioned table's identity only those columns are left that every leaf's identity has.
+        """
         try:
             shapes = await shapes_of(self._pool, {column.type_oid for column in relation.columns})
             cursor = await self._pool.ask(_KEY, [relation.oid])
-            has_row_security, key = await cursor.fetchone() or (False, [])
+            has_row_security, is_partitioned, key = await cursor.fetchone() or (False, False, [])
+            leaves: list[tuple[list[str]]] = []
+            if is_partitioned:
+                cursor = await self._pool.ask(_LEAF_IDENTITIES, [relation.oid])
+                leaves = await cursor.fetchall()
         except psycopg.Error as error:
             raise translate(error, self._names, otherwise=DatabaseError) from error
         return Table(
-            relation=relation,
+            relation=_covered(relation, [names for (names,) in leaves]),
             types=tuple(shapes[column.type_oid] for column in relation.columns),
             primary_key=_key_places(relation, key),
             has_row_security=has_row_security,
@@ -207,6 +233,15 @@ class PostgresCatalog:
         if value is None:
             raise BindingError(f"{quote_identifier(type_shape.name)} makes NULL of that value")
         return bytes(value)
+
+
+def _covered(relation: Relation, identities: Sequence[Sequence[str]]) -> Relation:
+    """Return the relation with those columns flagged that all these identities have too."""
+    columns = tuple(
+        replace(column, is_key=column.is_key and all(column.name in names for names in identities))
+        for column in relation.columns
+    )
+    return relation if columns == relation.columns else replace(relation, columns=columns)
 
 
 def _key_places(relation: Relation, key: Sequence[str]) -> tuple[int, ...]:

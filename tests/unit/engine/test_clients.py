@@ -10,7 +10,7 @@ from typing import Any
 import pgoutput
 import pytest
 from memory_outlet import MemoryOutlet
-from memory_source import MemoryCatalog, MemorySource, memory_database
+from memory_source import MemoryCatalog, MemorySource, database
 
 from fix_clock import Clock
 from pgcast.changes.payload import Payloads
@@ -64,8 +64,12 @@ class Rig:
 @pytest.fixture
 async def rig(clock: Clock) -> AsyncIterator[Rig]:
     source, catalog = MemorySource(), MemoryCatalog()
-    limits = NodeLimits(hub=HubLimits(flush_gap_s=0))
-    node = Node(memory_database(source, catalog), Payloads(), limits, Backoff(1, 1))
+    node = Node(
+        database(source, catalog),
+        Payloads(),
+        NodeLimits(hub=HubLimits(flush_gap_s=0), max_clients=10),
+        Backoff(1, 1),
+    )
     await node.start()
     outlet = MemoryOutlet()
     client = node.connect(serializer_for("2.0.0"), outlet)

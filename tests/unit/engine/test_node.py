@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pgoutput
 import pytest
 from memory_outlet import MemoryOutlet
-from memory_source import MemoryCatalog, MemorySource, memory_database
+from memory_source import MemoryCatalog, MemorySource, database
 
 from fix_clock import Clock
 from pgcast.changes.payload import Payloads
@@ -24,8 +24,12 @@ JOIN = (
 
 
 def make_node(source: MemorySource, catalog: MemoryCatalog, *, max_clients: int = 2) -> Node:
-    limits = NodeLimits(hub=HubLimits(flush_gap_s=0), max_clients=max_clients)
-    return Node(memory_database(source, catalog), Payloads(), limits, Backoff(1, 1))
+    return Node(
+        database(source, catalog),
+        Payloads(),
+        NodeLimits(hub=HubLimits(flush_gap_s=0), max_clients=max_clients),
+        Backoff(1, 1),
+    )
 
 
 @pytest.fixture

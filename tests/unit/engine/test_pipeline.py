@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pgoutput
 import pytest
-from memory_source import MemoryCatalog, MemorySource, memory_database
+from memory_source import MemoryCatalog, MemorySource, database
 
 from fix_clock import Clock
 from pgcast.changes.payload import Payloads
@@ -32,10 +32,7 @@ class Rig:
 
     def __post_init__(self) -> None:
         self.pipeline = Pipeline(
-            memory_database(self.source, self.catalog),
-            self.hub,
-            Backoff(1, 1),
-            lambda: self.losses.append(self.clock.now_s),
+            database(self.source, self.catalog), self.hub, Backoff(1, 1), lambda: self.losses.append(self.clock.now_s)
         )
 
     @property
@@ -196,7 +193,7 @@ async def test_bytes_that_follow_no_format_break_the_stream_off(rig: Rig):
 async def test_what_the_last_run_let_go_of_is_where_the_window_begins(clock: Clock):
     source, hub = MemorySource(), Hub(Payloads(), HubLimits())
     source.next_start = {**source.next_start, "slot_created": False, "confirmed_lsn": Lsn(900)}
-    pipeline = Pipeline(memory_database(source), hub, Backoff(1, 1), lambda: None)
+    pipeline = Pipeline(database(source), hub, Backoff(1, 1), lambda: None)
     pipeline.known_floor = Floor(epoch_of("7", "5"), 900, 800, 3)
     await pipeline.open()
     assert hub.window.floor == (800, 3)
@@ -207,64 +204,16 @@ async def test_what_the_last_run_let_go_of_is_where_the_window_begins(clock: Clo
 async def test_what_another_run_of_another_place_knew_counts_for_nothing(clock: Clock, known: tuple[str, int]):
     source, hub = MemorySource(), Hub(Payloads(), HubLimits())
     source.next_start = {**source.next_start, "slot_created": False, "confirmed_lsn": Lsn(900)}
-    pipeline = Pipeline(memory_database(source), hub, Backoff(1, 1), lambda: None)
+    pipeline = Pipeline(database(source), hub, Backoff(1, 1), lambda: None)
     pipeline.known_floor = Floor(*known, 800, 3)
     await pipeline.open()
     assert hub.window.floor == (900, 0)
     await pipeline.close()
 
 
-async def test_a_slot_that_is_lost_is_dropped_and_made_anew_and_everybody_is_told(rig: Rig):
-    rig.source.break_off(SlotLost("invalidated"))
-    await rig.clock.advance(1.1)
-    assert rig.source.drops == 1
-    assert len(rig.losses) == 1
-    assert rig.pipeline.health.is_ready(rig.clock.now_s)
-
-
-async def test_a_slot_that_cannot_be_dropped_yet_is_dropped_later(rig: Rig):
-    rig.source.drop_failure = ConnectionFailed("away")
-    rig.source.refusals = [SlotLost("invalidated") for _ in range(100)]
-    rig.source.break_off(SlotLost("invalidated"))
-    await rig.clock.advance(2.5)
-    assert rig.source.drops == 0
-    rig.source.drop_failure = None
-    await rig.clock.advance(2.5)
-    assert rig.source.drops == 1
-    assert len(rig.losses) == 1
-
-
-async def test_a_stream_that_cannot_get_past_its_beginning_starts_over(rig: Rig):
-    rig.source.break_off(NotPrepared("publication does not exist"))
-    await rig.clock.advance(1.1)
-    assert rig.source.drops == 1
-
-
-async def test_a_stream_that_moved_keeps_its_slot(rig: Rig):
-    rig.source.send(*pgoutput.transaction(100, 1))
-    rig.source.break_off(NotPrepared("publication does not exist"))
-    await rig.clock.advance(1.1)
-    assert rig.source.drops == 0
-
-
-async def test_an_interrupted_stream_is_opened_again_and_says_why_it_was_closed(rig: Rig):
-    await rig.pipeline.interrupt(StreamEnded("the database is going away"))
-    await rig.clock.settle()
-    assert rig.pipeline.health.why_not(rig.clock.now_s) == "the database is going away"
-    await rig.clock.advance(1.1)
-    assert rig.pipeline.health.is_ready(rig.clock.now_s)
-
-
-async def test_as_a_synchronous_standby_it_confirms_at_once(rig: Rig):
-    rig.pipeline.is_standby = True
-    rig.source.send(*pgoutput.transaction(100, 1))
-    await rig.clock.settle()
-    assert rig.flushed() == [pgoutput.end_of(100)]
-
-
 async def test_closing_confirms_what_may_be_confirmed(clock: Clock):
-    source, hub = MemorySource(), Hub(Payloads(), HubLimits(window_s=10))
-    pipeline = Pipeline(memory_database(source), hub, Backoff(1, 1), lambda: None)
+    source, catalog, hub = MemorySource(), MemoryCatalog(), Hub(Payloads(), HubLimits(window_s=10))
+    pipeline = Pipeline(database(source, catalog), hub, Backoff(1, 1), lambda: None)
     running = asyncio.create_task(pipeline.run())
     source.send(pgoutput.keepalive(5000))
     await clock.advance(2)
@@ -276,7 +225,59 @@ async def test_closing_confirms_what_may_be_confirmed(clock: Clock):
 
 
 async def test_asking_for_progress_without_a_stream_is_harmless(clock: Clock):
-    source, hub = MemorySource(), Hub(Payloads(), HubLimits())
-    pipeline = Pipeline(memory_database(source), hub, Backoff(1, 1), lambda: None)
+    source, catalog, hub = MemorySource(), MemoryCatalog(), Hub(Payloads(), HubLimits())
+    pipeline = Pipeline(database(source, catalog), hub, Backoff(1, 1), lambda: None)
     pipeline.ask_for_progress()
     assert source.statuses == []
+
+
+async def test_an_invalidated_slot_is_made_anew_and_everybody_told(rig: Rig):
+    rig.source.refusals = [SlotLost("invalidated")]
+    rig.source.break_off(StreamEnded("terminated"))
+    await rig.clock.advance(4)
+    assert rig.source.dropped == 1
+    assert rig.pipeline.health.is_ready(rig.clock.now_s)
+    assert len(rig.losses) == 1
+
+
+async def test_a_slot_that_cannot_be_dropped_yet_is_dropped_later(rig: Rig):
+    rig.source.drop_failure = ConnectionFailed("away")
+    rig.source.refusals = [SlotLost("invalidated") for _ in range(20)]
+    rig.source.break_off(SlotLost("invalidated"))
+    await rig.clock.advance(3)
+    assert rig.source.dropped == 0
+    rig.source.drop_failure = None
+    await rig.clock.advance(1.1)
+    assert rig.source.dropped == 1
+
+
+async def test_an_interrupted_stream_says_why_it_was_closed(rig: Rig):
+    await rig.pipeline.interrupt(StreamEnded("the database is going away"))
+    rig.source.break_off(StreamEnded("closed"))
+    await rig.clock.settle()
+    assert rig.pipeline.health.why_not(rig.clock.now_s) == "the database is going away"
+    await rig.clock.advance(1.1)
+    assert rig.pipeline.health.is_ready(rig.clock.now_s)
+
+
+async def test_a_slot_that_stands_before_its_publication_is_made_anew(rig: Rig):
+    rig.source.break_off(NotPrepared('publication "p" does not exist'))
+    await rig.clock.advance(2)
+    assert rig.source.dropped == 1
+    assert len(rig.losses) == 1
+
+
+async def test_a_publication_that_goes_missing_while_changes_flow_is_waited_for(rig: Rig):
+    rig.source.send(*pgoutput.transaction(100, 1))
+    await rig.clock.settle()
+    rig.source.break_off(NotPrepared('publication "p" does not exist'))
+    await rig.clock.settle()
+    assert rig.source.dropped == 0
+
+
+async def test_a_standby_confirms_at_once(rig: Rig):
+    rig.pipeline.is_standby = True
+    rig.source.send(*pgoutput.transaction(100, 1))
+    await rig.clock.settle()
+    assert rig.flushed()[-1] == rig.pipeline.progress.ended
+    assert rig.pipeline.confirmed == rig.pipeline.progress.ended

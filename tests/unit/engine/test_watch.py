@@ -1,133 +1,132 @@
-"""What is said and done about a slot that holds too much WAL, a publication that was pulled away, and a standby."""
+"""The watch over the slot: what it says, what it gives up, and in which order."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable
 
-import pgoutput
 import pytest
-from memory_source import MemoryObserver, MemorySource, memory_database
+from memory_source import PUBLICATION, MemoryObserver, MemorySource, database, observation
 
 from fix_clock import Clock
 from pgcast.changes.payload import Payloads
 from pgcast.engine.backoff import Backoff
 from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.pipeline import Pipeline
+from pgcast.engine.ports import Observation
 from pgcast.engine.watch import LagLimits, Watch
 from pgcast.model.errors import ConnectionFailed
+from pgcast.model.lsn import Lsn
 
 MB = 1 << 20
 
 
 class Rig:
-    def __init__(self, clock: Clock, limits: LagLimits) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.source = MemorySource()
-        self.observer = MemoryObserver()
         self.hub = Hub(Payloads(), HubLimits())
         self.losses = 0
-        database = memory_database(self.source, observer=self.observer)
-        self.pipeline = Pipeline(database, self.hub, Backoff(1, 1), self._note_loss)
-        self.watch = Watch(self.observer, self.pipeline, self.hub, limits)
+        self.pipeline = Pipeline(database(self.source), self.hub, Backoff(1, 1), self._lost)
+        self.tasks = [asyncio.create_task(self.pipeline.run())]
 
-    def _note_loss(self) -> None:
+    def _lost(self) -> None:
         self.losses += 1
 
-    async def see(self, **changed: object) -> None:
-        """Let the observer see something else, and the watch look at it."""
-        self.observer.seen = replace(self.observer.seen, **changed)  # type: ignore[arg-type]
-        await self.clock.advance(2.1)
+    async def sees(self, *seen: Observation | Exception, limits: LagLimits | None = None) -> None:
+        """Let a watch look as often as there is something to see."""
+        await self.clock.settle()
+        watch = Watch(MemoryObserver(*seen), self.pipeline, self.hub, limits or LagLimits())
+        self.tasks.append(asyncio.create_task(watch.run()))
+        await self.clock.settle()
+        for _ in seen[1:]:
+            await self.clock.advance(2.1)
+
+    @property
+    def why_not_ready(self) -> str:
+        return self.pipeline.health.why_not(self.clock.now_s)
 
 
 @pytest.fixture
-async def rig(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[Rig]:
-    made = Rig(clock, getattr(request, "param", LagLimits(warn_bytes=10 * MB)))
-    tasks = [asyncio.create_task(made.pipeline.run()), asyncio.create_task(made.watch.run())]
-    await clock.settle()
+async def rig(clock: Clock) -> AsyncIterator[Rig]:
+    made = Rig(clock)
     yield made
-    for task in tasks:
+    for task in made.tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.gather(*made.tasks, return_exceptions=True)
     await made.pipeline.close()
 
 
-def told(capsys: pytest.CaptureFixture[str], text: str) -> int:
-    return capsys.readouterr().out.count(text)
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    return lambda: capsys.readouterr().out
 
 
-async def test_all_is_well_and_nothing_is_said(rig: Rig, capsys: pytest.CaptureFixture[str]):
-    await rig.clock.advance(10)
-    assert "warning" not in capsys.readouterr().out
-    assert rig.losses == 0
+async def test_a_slot_that_is_well_is_not_talked_about(rig: Rig, said: Callable[[], str]):
+    await rig.sees(observation(lag_bytes=5 * MB), limits=LagLimits(warn_bytes=10 * MB, max_bytes=20 * MB))
+    assert "WAL" not in said()
+    assert rig.why_not_ready == ""
 
 
-async def test_much_waiting_wal_is_said_once_a_minute(rig: Rig, capsys: pytest.CaptureFixture[str]):
-    await rig.see(lag_bytes=11 * MB)
-    await rig.clock.advance(50, step_s=0.5)
-    assert told(capsys, "much WAL waits") == 1
-    await rig.clock.advance(15, step_s=0.5)
-    assert told(capsys, "much WAL waits") == 1
+async def test_much_lag_is_said_once_a_minute(rig: Rig, said: Callable[[], str]):
+    lagging = observation(lag_bytes=11 * MB)
+    await rig.sees(*[lagging] * 10, limits=LagLimits(warn_bytes=10 * MB))
+    assert said().count("much WAL waits for this slot") == 1
+    await rig.clock.advance(60)
+    assert said().count("much WAL waits for this slot") == 1
 
 
-@pytest.mark.parametrize("rig", [LagLimits(max_bytes=10 * MB)], indirect=True)
-async def test_over_the_limit_the_window_is_given_up_and_the_slot_kept(rig: Rig):
-    rig.source.send(*pgoutput.transaction(100, 1))
-    await rig.clock.settle()
-    await rig.see(lag_bytes=11 * MB)
-    assert rig.hub.window.start == rig.hub.window.end
-    await rig.clock.advance(10)
-    assert rig.source.drops == 0
-    assert any(flushed == pgoutput.end_of(100) for _, flushed, _ in rig.source.statuses)
+async def test_over_the_limit_the_window_goes_first_and_the_slot_only_if_that_is_allowed(
+    rig: Rig, said: Callable[[], str]
+):
+    too_much = observation(lag_bytes=21 * MB)
+    await rig.sees(*[too_much] * 3, limits=LagLimits(max_bytes=20 * MB))
+    told = said()
+    assert told.count("the window is given up") == 1
+    assert "too much WAL waits for this slot" in told
+    assert rig.source.dropped == 0
 
 
-@pytest.mark.parametrize("rig", [LagLimits(max_bytes=10 * MB, drops_slot=True)], indirect=True)
-async def test_if_that_does_not_help_and_it_was_allowed_the_slot_is_made_anew(rig: Rig):
-    await rig.see(lag_bytes=11 * MB)
-    assert rig.source.drops == 0, "first the window"
-    await rig.clock.advance(4)
-    assert rig.source.drops == 1
+async def test_where_it_is_allowed_the_slot_is_made_anew_and_everybody_told(rig: Rig):
+    too_much = observation(lag_bytes=21 * MB)
+    limits = LagLimits(max_bytes=20 * MB, drops_slot=True)
+    await rig.sees(too_much, too_much, observation(), observation(), limits=limits)
+    rig.source.break_off(ConnectionFailed("closed"))
+    await rig.clock.advance(3)
+    assert rig.source.dropped == 1
     assert rig.losses == 1
 
 
-@pytest.mark.parametrize("rig", [LagLimits(max_bytes=10 * MB, drops_slot=True)], indirect=True)
-async def test_if_giving_up_the_window_helped_the_slot_stays(rig: Rig):
-    await rig.see(lag_bytes=11 * MB)
-    await rig.see(lag_bytes=0)
-    await rig.see(lag_bytes=11 * MB)
-    assert rig.source.drops == 0
+async def test_a_window_that_was_given_up_in_vain_is_given_up_again_later(rig: Rig, said: Callable[[], str]):
+    too_much, fine = observation(lag_bytes=21 * MB), observation()
+    await rig.sees(too_much, fine, too_much, limits=LagLimits(max_bytes=20 * MB))
+    assert said().count("the window is given up") == 2
 
 
-async def test_a_missing_publication_makes_the_server_unready(rig: Rig):
-    await rig.see(publications={})
-    assert rig.pipeline.health.why_not(rig.clock.now_s) == "publications do not exist: p"
-    await rig.see(publications={"p": 1})
-    assert rig.pipeline.health.is_ready(rig.clock.now_s)
+async def test_a_missing_publication_is_not_ready_and_one_made_anew_is_a_gap(rig: Rig):
+    await rig.sees(observation(), observation(publications={}))
+    assert rig.why_not_ready == f"publications do not exist: {PUBLICATION}"
     assert rig.losses == 0
-
-
-async def test_a_publication_that_was_made_anew_is_a_gap_for_everybody_once(rig: Rig):
-    await rig.see(publications={"p": 2})
-    await rig.clock.advance(10)
+    await rig.sees(observation(publications={PUBLICATION: 16_500}), observation(publications={PUBLICATION: 16_600}))
+    assert rig.why_not_ready == ""
     assert rig.losses == 1
 
 
-async def test_as_a_synchronous_standby_it_says_so_and_confirms_at_once(rig: Rig, capsys: pytest.CaptureFixture[str]):
-    await rig.see(is_standby=True)
+async def test_a_synchronous_standby_is_said_and_confirms_at_once(rig: Rig, said: Callable[[], str]):
+    await rig.sees(observation(is_standby=True))
+    assert "synchronous standby" in said()
     assert rig.pipeline.is_standby
-    assert told(capsys, "as for a synchronous standby") == 1
-    await rig.see(is_standby=False)
+    await rig.sees(observation())
     assert not rig.pipeline.is_standby
 
 
-async def test_a_database_that_cannot_be_asked_is_asked_again(rig: Rig):
-    await rig.clock.advance(2.1)
-    assert rig.watch.seen is not None
-    rig.observer.failure = ConnectionFailed("away")
-    await rig.clock.advance(2.1)
-    assert rig.watch.seen is None
-    rig.observer.failure = None
-    await rig.clock.advance(2.1)
-    assert rig.watch.seen is not None
-    assert rig.pipeline.reconnects == 0, "the stream is not the observer's business"
+async def test_a_database_that_goes_away_is_no_reason_to_do_anything(rig: Rig):
+    await rig.sees(ConnectionFailed("away"), ConnectionFailed("away"), observation())
+    assert rig.why_not_ready == ""
+    assert rig.source.is_open
+
+
+async def test_giving_up_the_window_confirms_all_that_was_taken_over(rig: Rig):
+    rig.hub.window.mark(Lsn(700))
+    await rig.sees(observation(lag_bytes=21 * MB), limits=LagLimits(max_bytes=20 * MB))
+    assert rig.hub.window.confirmable == 700
