@@ -2,11 +2,8 @@
 
 from hypothesis import settings
 
-<<<<<<< HEAD
-pytest_plugins = ["fix_clock", "fix_node", "fix_postgres", "fix_clients"]  # an importer comes after what it imports
-=======
-pytest_plugins = ["fix_node", "fix_postgres", "fix_clients", "fix_place"]  # an importer comes after what it imports
->>>>>>> kinds
+# An importer comes after what it imports.
+pytest_plugins = ["fix_clock", "fix_node", "fix_postgres", "fix_clients", "fix_place"]
 
 # Two busy cores: how long one example takes says nothing here.
 settings.register_profile("pgcast", deadline=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -43,10 +44,23 @@ def ids(lines: Iterable[dict[str, Any]]) -> list[int]:
 
 
 async def start_all(
-    stack: contextlib.AsyncExitStack, node: Node, schema: Schema, **config: Any
+    stack: contextlib.AsyncExitStack, node: Node, schema: Schema, *, resumes: bool = False, **config: Any
 ) -> Mapping[Client, Application]:
-    """Start an application with each client; all have subscribed."""
-    apps = {client: application(client, node, channel_of(client, schema), **config) for client in CLIENTS}
+    """Start an application with each client; all have subscribed.
+
+    Args:
+        stack: Ends them.
+        node: The server.
+        schema: To whose todos they listen.
+        resumes: Whether their URLs say who they are.
+        config: What the programs that listen are told.
+    """
+    apps = {
+        client: application(
+            client, node, channel_of(client, schema), **config, params={"resume": str(client)} if resumes else {}
+        )
+        for client in CLIENTS
+    }
     await asyncio.gather(*(stack.enter_async_context(app) for app in apps.values()))
     await asyncio.gather(*(app.gets_back(channel_of(client, schema)["topic"]) for client, app in apps.items()))
     return apps
@@ -105,6 +119,30 @@ async def test_every_client_comes_back_to_a_server_that_was_killed(
                 assert ids(got) in ([1, 2, 3], [2, 3]), str(app)
             else:
                 assert set(ids(got)) == {3}, str(app)
+            assert not [line for line in app.unread("system") if "code" in line["system"]], str(app)
+
+
+async def test_every_client_with_an_id_in_its_url_gets_exactly_what_came_while_the_server_was_away(
+    shared_database: Database, start_node: NodeFactory, schema: Schema, tmp_path: Path
+):
+    node = start_node(shared_database.dsn, PGCAST_STATE_DIR=str(tmp_path / "state"))
+    async with contextlib.AsyncExitStack() as stack:
+        apps = await start_all(stack, node, schema, resumes=True, may_log=PYTHON_RECONNECTS)
+        schema.execute("insert into todos values (1, 'before')")
+        for client, app in apps.items():
+            assert ids(await app.gets_changes(changes_each(client))) == [1] * changes_each(client)
+        # Within a second the server asks the clients' WebSockets what they have, and writes that down within another.
+        await asyncio.sleep(3)
+        node.kill()
+        schema.execute("insert into todos values (2, 'meanwhile')")
+        await asyncio.to_thread(node.start)
+        for client, app in apps.items():
+            await app.gets_back(channel_of(client, schema)["topic"])
+        schema.execute("insert into todos values (3, 'after')")
+        for client, app in apps.items():
+            got = ids(await app.gets_changes(2 * changes_each(client)))
+            assert got == sorted([2, 3] * changes_each(client)), str(app)
+            assert not app.unread("change"), str(app)
             assert not [line for line in app.unread("system") if "code" in line["system"]], str(app)
 
 

@@ -78,6 +78,7 @@ class Window:
         self.confirmable = NO_LSN
         self.floor: tuple[int, int] = (0, 0)
         self.floor_us: int | None = None
+        self._floor_changes = 0  # how many of the changes that are gone were committed in the floor's millisecond
 
     @property
     def start(self) -> int:
@@ -110,6 +111,7 @@ class Window:
         self.confirmable = NO_LSN
         self.floor = floor
         self.floor_us = None
+        self._floor_changes = 0
 
     # fast path: per change
     def append(self, change: Change, size_bytes: int, now_s: float) -> None:
@@ -193,6 +195,10 @@ class Window:
         Commit times need not ascend in commit order: what follows the first match counts as after it.
         """
         if self.floor_us is not None:
+            if committed_us // 1000 == self.floor_us // 1000 and self._floor_changes == 1:
+                # Clients know times to the millisecond: this is the time of the last change that is gone, and no other
+                # one of that millisecond is. Who names it has had it.
+                return self._base
             if committed_us <= self.floor_us:
                 return None
         elif not self._segments or self._segments[0].transaction.committed_us > committed_us:
@@ -248,7 +254,12 @@ class Window:
         self._closed_bytes -= segment.size_bytes
         last = self._changes[keep_from - self._base - 1]
         self.floor = _order_of(last)
-        self.floor_us = max(self.floor_us or 0, segment.transaction.committed_us)
+        committed_us = segment.transaction.committed_us
+        if self.floor_us is None or committed_us // 1000 > self.floor_us // 1000:
+            self._floor_changes = 0
+        if self.floor_us is None or committed_us // 1000 >= self.floor_us // 1000:
+            self._floor_changes += segment.count
+        self.floor_us = max(self.floor_us or 0, committed_us)
         if segment.end_lsn:
             self.confirmable = max(self.confirmable, segment.end_lsn)
         xid = segment.transaction.xid

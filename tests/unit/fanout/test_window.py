@@ -207,3 +207,29 @@ def test_the_place_before_a_number_is_that_of_the_change_before_it():
     assert window.place_before(window.end - 1) == (100, 0)
     window.trim(1000)
     assert window.place_before(window.end) == (100, 1)
+
+
+def at_times(window: Window, *times: int, now_s: float = 0) -> None:
+    for number, committed_us in enumerate(times):
+        commit_lsn = window.end * 100 + number + 1
+        window.append(change(transaction(commit_lsn, committed_us=committed_us)), 50, now_s)
+        window.commit(Lsn(commit_lsn + 1))
+
+
+def test_who_had_the_last_change_that_is_gone_misses_nothing_though_times_are_cut_to_milliseconds():
+    window = Window(1 << 20, 60)
+    at_times(window, 1_000_100, 2_000_900)
+    window.trim(61)
+    at_times(window, 3_000_000)
+    assert window.number_at_time(2_000_000) == 2
+    assert window.number_at_time(1_000_000) is None
+
+
+def test_two_changes_of_one_millisecond_that_are_gone_cannot_be_told_apart():
+    window = Window(1 << 20, 60)
+    at_times(window, 2_000_100, 2_000_900)
+    window.trim(61)
+    assert window.number_at_time(2_000_000) is None
+    at_times(window, 2_500_000, now_s=100)
+    window.trim(161)
+    assert window.number_at_time(2_500_000) == 3
