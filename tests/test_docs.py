@@ -165,3 +165,9 @@ def test_every_example_is_shown():
     shown = {name for page in PAGES for name in re.findall(r"<!-- (examples/\S+) -->", page.read_text())}
     files = [path for path in (ROOT / "examples").rglob("*") if path.suffix in {".py", ".mjs"}]
     assert shown == {named(path) for path in files}
+
+
+def test_every_metric_is_documented():
+    made = re.findall(r'(_gauge|_counter|GaugeMetricFamily)\(\s*"(\w+)"', read("src/pgcast/engine/metrics.py"))
+    names = {f"{name}_total" if kind == "_counter" else name for kind, name in made}
+    assert names == {row[0].strip("`") for row in table_rows(read("docs/reference/metrics.md"))[2:]}

@@ -18,6 +18,7 @@ from pgcast.channels.limits import Limits
 from pgcast.engine.acknowledged import Identity
 from pgcast.engine.backoff import Backoff
 from pgcast.engine.hub import HubLimits
+from pgcast.engine.metrics import registry_of
 from pgcast.engine.node import Node, NodeLimits
 from pgcast.engine.ports import Database
 from pgcast.engine.watch import LagLimits
@@ -31,7 +32,7 @@ from pgcast.sockets.handshake import Admission, Refusal, TokenDoorkeeper
 from pgcast.sockets.options import SocketOptions
 from pgcast.sockets.protocol import Connection, close_idle
 from pgcast.state import StateFile
-from pgcast.web.routes import make_web
+from pgcast.web.routes import make_web, metrics_route
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Sequence
@@ -167,8 +168,9 @@ class Server:
         keys = shared_secret(settings.jwt_secret.get_secret_value()) if settings.jwt_secret is not None else None
         doorkeeper = TokenDoorkeeper(keys if settings.authenticates else None, settings.jwt_claim_validators)
         switchboard = _Switchboard(node, by_subject=settings.resume is ResumeBy.IDENTITY)
+        routes = [*self._routes, *([metrics_route(registry_of(node))] if settings.exposes_metrics else [])]
         config = uvicorn.Config(
-            make_web(node.pipeline.health, self._routes),
+            make_web(node.pipeline.health, routes),
             http="httptools",
             # uvicorn only ever calls it, with these three keywords.
             ws=lambda config, server_state, app_state: Connection(  # type: ignore[arg-type]  # noqa: ARG005

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NAME = re.compile(r"[a-z0-9_]{1,63}", re.ASCII)
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _SECRETS = frozenset({"DATABASE_URL", "DB_PASSWORD", "JWT_SECRET"})
 
 
@@ -124,6 +125,9 @@ class Settings(BaseSettings):
     legacy_values: LegacyValues = Field(
         LegacyValues.TYPED, alias="PGCAST_LEGACY_VALUES", description="values for the oldest clients: typed or text"
     )
+    expose_metrics: bool | None = Field(
+        None, alias="EXPOSE_METRICS", description="serve /metrics; unset: only where loopback alone is listened on"
+    )
     window_mb: int = Field(64, alias="PGCAST_WINDOW_MB", ge=1, description="recent changes kept for those who resume")
     window_s: float = Field(120, alias="PGCAST_WINDOW_S", gt=0, description="how long they are kept")
     ring_mb: int = Field(8, alias="PGCAST_RING_MB", ge=1, description="ready frames kept for one group's slow readers")
@@ -193,6 +197,11 @@ class Settings(BaseSettings):
     def authenticates(self) -> bool:
         """Whether clients need a token."""
         return self.secure_channels and self.jwt_secret is not None
+
+    @property
+    def exposes_metrics(self) -> bool:
+        """Whether `/metrics` is served: on loopback, unless something else was said."""
+        return self.listen_address in _LOOPBACK if self.expose_metrics is None else self.expose_metrics
 
     @property
     def listen_address(self) -> str:

@@ -99,3 +99,12 @@ def test_health_is_told_over_http(node: Node):
         assert json.load(response) == {"message": "Success"}
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(f"{node.http_url}/nothing-here")
+
+
+def test_metrics_are_served_on_loopback_and_where_it_was_said(node: Node, published: Database, start_node: NodeFactory):
+    with urllib.request.urlopen(f"{node.http_url}/metrics") as response:
+        assert response.headers["content-type"].startswith("text/plain")
+        assert b"pgcast_ready 1.0" in response.read()
+    hidden = start_node(published.dsn, EXPOSE_METRICS="false")
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(f"{hidden.http_url}/metrics")

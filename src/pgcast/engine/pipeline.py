@@ -76,6 +76,7 @@ class Pipeline:
         self.publications = tuple(database.publications)
         self.opened = asyncio.Event()
         self.confirmed = NO_LSN
+        self.confirmed_at_s = 0.0
         self.is_standby = False
         self.transactions = 0
         self.reconnects = 0
@@ -172,6 +173,7 @@ class Pipeline:
             self.confirmed = NO_LSN
         self.epoch = epoch
         self._decoder = Decoder()
+        self.confirmed_at_s = self.confirmed_at_s or self._loop.time()
         self.health.is_streaming = True
         self.health.heard_at_s = self._loop.time()
         self.health.trouble = ""
@@ -324,7 +326,7 @@ class Pipeline:
         """
         lsn = self.progress.received if self._transaction is None else self.progress.ended
         if lsn > self.confirmed:
-            self.confirmed = lsn
+            self._note_confirmed(lsn)
             self._source.send_status(self.progress.received, lsn)
 
     def _send_status(self) -> None:
@@ -336,13 +338,17 @@ class Pipeline:
         self._hub.window.trim(self._loop.time())
         confirmable: Lsn = self._hub.window.confirmable
         if confirmable > self.confirmed:
-            self.confirmed = confirmable
+            self._note_confirmed(confirmable)
             self._source.send_status(self.progress.received, confirmable)
         if self.is_standby:
             self._source.send_status(self.progress.received, self.confirmed, reply_requested=True)
         else:
             self._source.send_status(self.progress.received, NO_LSN, reply_requested=True)
         self._status_timer = self._loop.call_later(_STATUS_S, self._send_status)
+
+    def _note_confirmed(self, lsn: Lsn) -> None:
+        self.confirmed = lsn
+        self.confirmed_at_s = self._loop.time()
 
     def _stop_status(self) -> None:
         if self._status_timer is not None:

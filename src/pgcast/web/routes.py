@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -12,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from prometheus_client import CollectorRegistry
     from starlette.requests import Request
 
 
@@ -21,6 +23,17 @@ class Readiness(Protocol):
     def why_not(self, now_s: float) -> str:
         """Say in one line what is wrong; empty when ready."""
         ...
+
+
+def metrics_route(registry: CollectorRegistry) -> BaseRoute:
+    """Serve metrics in Prometheus' text format at `/metrics`."""
+
+    async def metrics(request: Request) -> Response:
+        del request
+        # On the loop: the collector reads what only the loop changes.
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return Route("/metrics", metrics)
 
 
 def make_web(health: Readiness, extra_routes: Sequence[BaseRoute] = ()) -> Starlette:
