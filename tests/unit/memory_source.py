@@ -76,6 +76,7 @@ class MemorySource:
         if self.drop_failure is not None:
             raise self.drop_failure
         self.dropped += 1
+        self.refusals.clear()  # they were the old slot's
         self.next_start = {**self.next_start, "slot_created": True}
 
     async def close(self) -> None:

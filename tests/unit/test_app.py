@@ -7,6 +7,7 @@ import os
 import pytest
 
 from pgcast.app import make_node, target_of
+from pgcast.engine.watch import LagLimits
 from pgcast.model.errors import SettingsError
 from pgcast.settings import read_settings
 
