@@ -39,7 +39,14 @@ def test_a_url_that_cannot_be_read_is_an_error_that_does_not_repeat_it():
 
 async def test_the_settings_reach_the_node():
     settings = read_settings(
-        {"PGCAST_WINDOW_MB": "3", "PGCAST_RING_MB": "2", "PGCAST_HOLD_S": "7", "MAX_CONNECTIONS": "1"}
+        {
+            "PGCAST_WINDOW_MB": "3",
+            "PGCAST_RING_MB": "2",
+            "PGCAST_HOLD_S": "7",
+            "MAX_CONNECTIONS": "1",
+            "MAX_REPLICATION_LAG_MB": "5",
+            "PGCAST_DROP_SLOT": "true",
+        }
     )
     node = make_node(settings)
     assert node.hub.window.limit_bytes == 3 << 20
