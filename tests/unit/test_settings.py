@@ -132,6 +132,20 @@ def test_only_loopback_is_listened_on_unless_clients_are_authenticated_or_it_was
 
 
 @pytest.mark.parametrize(
+    ("variables", "exposes"),
+    [
+        ({}, True),
+        ({"PGCAST_BIND": "::1"}, True),
+        ({"SECURE_CHANNELS": "false"}, False),
+        ({"SECURE_CHANNELS": "false", "EXPOSE_METRICS": "true"}, True),
+        ({"EXPOSE_METRICS": "false"}, False),
+    ],
+)
+def test_metrics_are_for_loopback_unless_something_else_was_said(variables: dict[str, str], exposes: object):
+    assert read_settings(variables).exposes_metrics is exposes
+
+
+@pytest.mark.parametrize(
     ("variables", "authenticates"),
     [({}, False), ({"JWT_SECRET": "x"}, True), ({"JWT_SECRET": "x", "SECURE_CHANNELS": "false"}, False)],
 )
