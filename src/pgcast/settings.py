@@ -207,6 +207,14 @@ class Settings(BaseSettings):
             raise ValueError("PGCAST_FAILOVER_SLOT: a temporary slot cannot be one; unset TEMPORARY_SLOT")
         return self
 
+    @model_validator(mode="after")
+    def _check_bind(self) -> Self:
+        if self.bind is not None and self.bind not in _LOOPBACK and self.secure_channels and self.jwt_secret is None:
+            raise ValueError(
+                f"PGCAST_BIND: on {self.bind} everybody could come in; set JWT_SECRET, or say SECURE_CHANNELS=false"
+            )
+        return self
+
     @property
     def exposes_metrics(self) -> bool:
         """Whether `/metrics` is served: on loopback, unless something else was said."""
