@@ -100,6 +100,7 @@ class ReplicationSource:
         self._connection: SqlConnection | None = None
         self._copy: CopyBoth | None = None
         self._first: list[bytes] = []
+        self._identity: tuple[str, str] | None = None
         self._received = NO_LSN
         self._may_sleep = False
         self._is_nudge_due = False
@@ -182,6 +183,9 @@ class ReplicationSource:
     async def _start(self, connection: SqlConnection, after: Lsn) -> StreamStart:
         identity, slot = await within(_START_TIMEOUT_S, self._look(connection))
         confirmed_lsn = await self._create_slot(connection) if slot is None else self._usable(slot).confirmed_lsn
+        if self._identity not in {None, identity}:
+            after = NO_LSN  # it is a place in another history
+        self._identity = identity
         self._copy = await within(_START_TIMEOUT_S, self._begin(connection, after))
         async with asyncio.timeout(_START_TIMEOUT_S):
             # Version 10 agrees to any start and refuses afterwards, so only an envelope proves it. An idle server may

@@ -160,6 +160,7 @@ async def test_another_database_begins_another_history(rig: Rig):
     await rig.clock.settle()
     assert rig.pipeline.epoch != epoch
     assert rig.taken_over == [(100, 0)], "lower positions than before are no repeats there"
+    assert len(rig.losses) == 1
 
 
 async def test_opening_is_tried_until_it_works(rig: Rig):
