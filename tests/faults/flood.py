@@ -164,6 +164,8 @@ class Flood:
 
     def _send(self, opcode: int, payload: bytes | bytearray) -> None:
         length = (
-            bytes([0x80 | len(payload)]) if len(payload) < 126 else bytes([0x80 | 126]) + len(payload).to_bytes(2, "big")
+            bytes([0x80 | len(payload)])
+            if len(payload) < 126
+            else bytes([0x80 | 126]) + len(payload).to_bytes(2, "big")
         )
         self._socket.sendall(bytes([0x80 | opcode]) + length + _KEY + payload)

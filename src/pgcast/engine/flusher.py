@@ -140,7 +140,7 @@ class Flusher:
             if not group.behind:
                 group.ring.clear()
             elif not group.level:
-                self._hold.consider(group)
+                self._hold.begin(group)
 
     def _park(self, member: Member, tick: Tick) -> None:
         """Leave a member behind that does not take this tick: its cursor stands on it."""

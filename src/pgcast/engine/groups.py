@@ -87,6 +87,8 @@ class Group:
         reading: Members that are served from the window.
         pending: The parts of the frames of the tick that is being collected.
         pending_from: The number, in the window, of the first change of that tick.
+        is_exempt: Whether it has held the stream up for as long as it may, and nobody has been level since.
+        is_stalled: Whether it held the stream up and nobody took anything, nor has since.
     """
 
     __slots__ = (
@@ -94,6 +96,7 @@ class Group:
         "behind",
         "is_exempt",
         "is_legacy",
+        "is_stalled",
         "level",
         "pending",
         "pending_from",
@@ -114,6 +117,7 @@ class Group:
         self.pending: list[bytes] = []
         self.pending_from = 0
         self.is_exempt = False
+        self.is_stalled = False
         self._parts: dict[tuple[int, ...] | Kind, tuple[bytes, bytes]] = {}
 
     @property

@@ -38,10 +38,12 @@ class Readers:
 
     Attributes:
         when_level: Called with a member that has read everything and has been taken off the readers; set by the owner.
+        when_served: Called after each turn of serving; set by the owner.
         passed_lsn: Everything that commits below it is in the window.
     """
 
     when_level: Callable[[Member], None]
+    when_served: Callable[[], None]
 
     def __init__(self, window: Window, payloads: Payloads, *, as_text: bool) -> None:
         self._window = window
@@ -78,6 +80,25 @@ class Readers:
         """Say whether a reader waits for the stream to pass the place of its join."""
         return any(member.reading is not None and member.reading.until > self.passed_lsn for member in self._members)
 
+    def needed(self) -> dict[Group, int]:
+        """Return, of each group that has one, the oldest change that a reader needs which is not slow.
+
+        Not slow is who waits for nothing but us, and who is ahead of everybody else in its group.
+        """
+        needed: dict[Group, int] = {}
+        furthest: dict[Group, int] = {}
+        for member in self._members:
+            group, reading = member.group, member.reading
+            if reading is None:
+                continue
+            if not member.outlet.is_paused:
+                needed[group] = min(reading.at, needed.get(group, reading.at))
+            if not group.level and not group.behind:
+                furthest[group] = max(reading.at, furthest.get(group, 0))
+        for group, at in furthest.items():
+            needed[group] = min(at, needed.get(group, at))
+        return needed
+
     def serve_soon(self) -> None:
         """Serve all that can take something, in the next turn of the loop."""
         if self._turn is None:
@@ -94,7 +115,9 @@ class Readers:
                     # The others come first next time.
                     self._members[member] = self._members.pop(member, None)
                     self.serve_soon()
+                    self.when_served()
                     return
+        self.when_served()
 
     def _advance(self, member: Member, reading: Reading) -> bool:
         """Serve one chunk; say whether there may be more."""
