@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any, Self
 from faults.following import TODOS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from fix_node import Node
 
 _READ_BYTES = 256 * 1024

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from pgcast.fanout.tick import gather
 from pgcast.model.lsn import NO_LSN
 
 if TYPE_CHECKING:
@@ -131,22 +132,22 @@ class Readers:
                 self.stop(member)
                 self.when_level(member)
             return False
-        frames: list[bytes] = []
+        parts: list[bytes] = []
         size = 0
         for change in changes:
             reading.at += 1
             ids = _wanted(member, reading, change)
             if ids:
                 frame = self._frame(member.group, change, ids)
-                frames.append(frame)
-                size += len(frame)
+                parts += frame
+                size += sum(map(len, frame))
                 if size > _CHUNK_BYTES:
                     break
-        if frames:
-            member.outlet.write(b"".join(frames))
+        for piece in gather(parts):
+            member.outlet.write(piece)
         return True
 
-    def _frame(self, group: Group, change: Change, ids: tuple[int, ...]) -> bytes:
+    def _frame(self, group: Group, change: Change, ids: tuple[int, ...]) -> tuple[bytes, ...]:
         if group.is_legacy:
             return group.frame(change.kind, self._payloads.legacy(change, as_text=self._as_text))
         return group.frame(ids, self._payloads.current(change))

@@ -124,8 +124,8 @@ class Window:
         if segment is None or segment.count >= _SEGMENT_CHANGES or segment.size_bytes > _SEGMENT_BYTES:
             segment = self._begin_segment(change.transaction, now_s)
         segment.count += 1
-        # The row's JSON, its values, and objects around them. CPython takes 0.8 to 1.0 times this (tracemalloc) for 2 to
-        # 30 columns and texts of 10 bytes to 2 MB.
+        # The row's JSON, its values, and the objects around them. For 2 to 30 columns and texts of 10 bytes to 2 MB
+        # CPython takes 0.8 to 1.0 times this (tracemalloc).
         segment.size_bytes += 230 + 45 * len(change.table.types) + 2 * size_bytes
         self._changes.append(change)
 
