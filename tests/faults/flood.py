@@ -6,6 +6,7 @@ each takes about a second and a half.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -21,34 +22,43 @@ _READ_BYTES = 256 * 1024
 _KERNEL_BYTES = 64 * 1024
 _SLICE_S = 0.02
 _LOOK_S = 0.5
+_JOIN_S = 20.0
 _CHANGE = b'"postgres_changes",{'
 _RECORD = b'"record":{"id":'
 _KEY = b"\0\0\0\0"  # a mask of zeros leaves the payload as it is
 
 
 class Flood:
-    """One client, joined to `todos`; it reads until it is told to stop. Use with `with`.
+    """One client, joined to `todos`, whose rows have to come in order, from 1 on. Use with `async with`.
 
     Args:
         node: The server.
         rate: How many bytes a second it takes at most; None for all.
+        topic: What it joins.
         binding: What differs from all changes of `todos`.
 
     Attributes:
-        ids: The numbers of the rows that came, in order; only the last one where they ascend one by one from 1.
+        count: How many rows have come, which is the number of the last one.
+        shortest: The length of the shortest message with a row.
+        last_at_s: When the last row came.
+        longest_wait_s: The longest time between one row and the next.
         mistake: The first thing that was not as it should be.
+        is_closed: Whether the server has closed the connection.
     """
 
-    def __init__(self, node: Node, *, rate: int | None = None, **binding: Any) -> None:
+    def __init__(self, node: Node, *, rate: int | None = None, topic: str = "realtime:flood", **binding: Any) -> None:
         self.count = 0
-        self.size_bytes = 0
-        self.longest = 0
-        self.first_at_s = 0.0
+        self.shortest = 1 << 62
         self.last_at_s = 0.0
+        self.longest_wait_s = 0.0
         self.mistake = ""
         self.is_closed = False
         self._node = node
         self._rate = rate
+        self._topic = topic
+        self._taken_bytes = 0
+        self._last: tuple[int, int] | None = None
+        self._last_row = b""
         self._binding = {**TODOS, **binding}
         self._stop = threading.Event()
         self._joined = threading.Event()
@@ -56,14 +66,15 @@ class Flood:
         self._socket = socket.socket()
         self._buffer = bytearray()
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         self._thread.start()
-        assert self._joined.wait(20), f"the client did not join: {self.mistake}"
+        has_joined = await asyncio.to_thread(self._joined.wait, _JOIN_S)
+        assert has_joined, f"the client did not join: {self.mistake}"
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         self._stop.set()
-        self._thread.join(10)
+        await asyncio.to_thread(self._thread.join, _JOIN_S)
         assert not self._thread.is_alive()
         self._socket.close()
 
@@ -72,6 +83,10 @@ class Flood:
         assert not self.mistake, self.mistake
         assert self.count == rows
         assert not self.is_closed
+
+    def position(self) -> str:
+        """Where the last row that came is; once nothing more comes."""
+        return str(json.loads(self._last_row)[4]["data"]["position"])
 
     # In the thread
 
@@ -85,7 +100,7 @@ class Flood:
     def _connect(self) -> None:
         if self._rate is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_BYTES)
-        self._socket.settimeout(20)
+        self._socket.settimeout(_JOIN_S)
         self._socket.connect(("127.0.0.1", self._node.port))
         self._socket.sendall(
             b"GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
@@ -96,7 +111,7 @@ class Flood:
         assert self._buffer.startswith(b"HTTP/1.1 101"), self._buffer
         self._buffer.clear()
         config = {"config": {"postgres_changes": [self._binding]}}
-        self._send(0x1, json.dumps(["1", "1", "realtime:flood", "phx_join", config]).encode())
+        self._send(0x1, json.dumps(["1", "1", self._topic, "phx_join", config]).encode())
         self._socket.settimeout(_LOOK_S)
 
     def _read(self) -> None:
@@ -104,7 +119,7 @@ class Flood:
         while not self._stop.is_set():
             wanted = _READ_BYTES
             if self._rate is not None:
-                wanted = int((time.monotonic() - started_s + _SLICE_S) * self._rate) - self.size_bytes
+                wanted = int((time.monotonic() - started_s + _SLICE_S) * self._rate) - self._taken_bytes
                 if wanted <= 0:
                     time.sleep(_SLICE_S)
                     continue
@@ -115,7 +130,7 @@ class Flood:
             if not chunk:
                 self.is_closed = True
                 return
-            self.size_bytes += len(chunk)
+            self._taken_bytes += len(chunk)
             self._buffer += chunk
             self._take_frames()
 
@@ -140,6 +155,9 @@ class Flood:
                 self._stop.set()
                 self.mistake = self.mistake or f"closed: {bytes(buffer[begin : begin + length])!r}"
             at = begin + length
+        if self._last is not None:
+            self._last_row = bytes(buffer[slice(*self._last)])
+            self._last = None
         del buffer[:at]
 
     def _take_text(self, begin: int, end: int) -> None:
@@ -148,17 +166,19 @@ class Flood:
             found = buffer.find(_RECORD, begin, end) + len(_RECORD)
             number = int(buffer[found : buffer.index(b",", found)])
             self._take_row(number, end - begin)
+            self._last = (begin, end)
         elif buffer.find(b"Subscribed to PostgreSQL", begin, end) >= 0:
             self._joined.set()
 
     def _take_row(self, number: int, size_bytes: int) -> None:
         self.count += 1
-        self.longest = max(self.longest, size_bytes)
+        self.shortest = min(self.shortest, size_bytes)
         if number != self.count and not self.mistake:
             self.mistake = f"row {number} came as number {self.count}"
-        self.last_at_s = time.monotonic()
-        if self.count == 1:
-            self.first_at_s = self.last_at_s
+        now_s = time.monotonic()
+        if self.last_at_s:
+            self.longest_wait_s = max(self.longest_wait_s, now_s - self.last_at_s)
+        self.last_at_s = now_s
 
     def _send(self, opcode: int, payload: bytes | bytearray) -> None:
         length = (
