@@ -336,7 +336,7 @@ class Pipeline:
         A position is confirmed in a message of its own, followed by one without: a flush position that stays behind
         in the last message keeps a stopping Postgres waiting.
         """
-        self._hub.window.trim(self._loop.time())
+        self._hub.trim(self._loop.time())
         confirmable: Lsn = self._hub.window.confirmable
         if confirmable > self.confirmed:
             self._note_confirmed(confirmable)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from pgcast.fanout.tick import gather
 from pgcast.model.lsn import NO_LSN
 
 if TYPE_CHECKING:
@@ -38,10 +39,12 @@ class Readers:
 
     Attributes:
         when_level: Called with a member that has read everything and has been taken off the readers; set by the owner.
+        when_served: Called after each turn of serving; set by the owner.
         passed_lsn: Everything that commits below it is in the window.
     """
 
     when_level: Callable[[Member], None]
+    when_served: Callable[[], None]
 
     def __init__(self, window: Window, payloads: Payloads, *, as_text: bool) -> None:
         self._window = window
@@ -78,6 +81,25 @@ class Readers:
         """Say whether a reader waits for the stream to pass the place of its join."""
         return any(member.reading is not None and member.reading.until > self.passed_lsn for member in self._members)
 
+    def needed(self) -> dict[Group, int]:
+        """Return, of each group that has one, the oldest change that a reader needs which is not slow.
+
+        Not slow is who waits for nothing but us, and who is ahead of everybody else in its group.
+        """
+        needed: dict[Group, int] = {}
+        furthest: dict[Group, int] = {}
+        for member in self._members:
+            group, reading = member.group, member.reading
+            if reading is None:
+                continue
+            if not member.outlet.is_paused:
+                needed[group] = min(reading.at, needed.get(group, reading.at))
+            if not group.level and not group.behind:
+                furthest[group] = max(reading.at, furthest.get(group, 0))
+        for group, at in furthest.items():
+            needed[group] = min(at, needed.get(group, at))
+        return needed
+
     def serve_soon(self) -> None:
         """Serve all that can take something, in the next turn of the loop."""
         if self._turn is None:
@@ -94,7 +116,9 @@ class Readers:
                     # The others come first next time.
                     self._members[member] = self._members.pop(member, None)
                     self.serve_soon()
+                    self.when_served()
                     return
+        self.when_served()
 
     def _advance(self, member: Member, reading: Reading) -> bool:
         """Serve one chunk; say whether there may be more."""
@@ -108,22 +132,22 @@ class Readers:
                 self.stop(member)
                 self.when_level(member)
             return False
-        frames: list[bytes] = []
+        parts: list[bytes] = []
         size = 0
         for change in changes:
             reading.at += 1
             ids = _wanted(member, reading, change)
             if ids:
                 frame = self._frame(member.group, change, ids)
-                frames.append(frame)
-                size += len(frame)
+                parts += frame
+                size += sum(map(len, frame))
                 if size > _CHUNK_BYTES:
                     break
-        if frames:
-            member.outlet.write(b"".join(frames))
+        for piece in gather(parts):
+            member.outlet.write(piece)
         return True
 
-    def _frame(self, group: Group, change: Change, ids: tuple[int, ...]) -> bytes:
+    def _frame(self, group: Group, change: Change, ids: tuple[int, ...]) -> tuple[bytes, ...]:
         if group.is_legacy:
             return group.frame(change.kind, self._payloads.legacy(change, as_text=self._as_text))
         return group.frame(ids, self._payloads.current(change))
