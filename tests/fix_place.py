@@ -49,7 +49,9 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def followed_database(empty_template: Template, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Database, Node]]:
+def followed_database(
+    empty_template: Template, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Database, Node]]:
     database = empty_template.copy()
     database.execute("create publication supabase_realtime for all tables")
     try:

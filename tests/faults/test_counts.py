@@ -52,9 +52,7 @@ def write_all(database: Database, psql: Psql) -> None:
     write_one_by_one(database, 15_501, 20_000)
 
 
-async def test_twenty_thousand_rows_reach_fifty_clients_in_order(
-    node: Node, published: Database, psql: Psql
-):
+async def test_twenty_thousand_rows_reach_fifty_clients_in_order(node: Node, published: Database, psql: Psql):
     sockets = await asyncio.gather(*(joined(node.url, f"realtime:room:{number % 5}") for number in range(CLIENTS)))
     followers = [asyncio.create_task(ids_until(socket, 20_000, 150)) for socket in sockets]
     await asyncio.to_thread(write_all, published, psql)

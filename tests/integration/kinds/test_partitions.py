@@ -171,7 +171,10 @@ async def test_under_a_full_root_only_what_every_leaf_covers_is_known(rooted: Da
         rooted.execute("update r set id = id + 10")
         rooted.execute("delete from r")
         old = [change["old_record"] for change in (await client.changes(8))[2:]]
-        before, after = [{"id": 1, "region": 1}, {"id": 2, "region": 2}], [{"id": 11, "region": 1}, {"id": 12, "region": 2}]
+        before, after = (
+            [{"id": 1, "region": 1}, {"id": 2, "region": 2}],
+            [{"id": 11, "region": 1}, {"id": 12, "region": 2}],
+        )
         assert old == [*before, *before, *after]
         # As soon as all of them are known whole, the root is.
         rooted.execute("alter table high replica identity full; insert into r values (1, 2, 'x')")

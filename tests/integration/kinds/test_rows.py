@@ -184,7 +184,9 @@ async def test_inserts_on_conflict_come_as_what_they_did(place: Place):
 
 
 async def test_an_update_of_ten_thousand_rows_is_ten_thousand_events(place: Place):
-    place.execute("create table t (a int primary key, b int); insert into t select n, 0 from generate_series(1, 10000) n")
+    place.execute(
+        "create table t (a int primary key, b int); insert into t select n, 0 from generate_series(1, 10000) n"
+    )
     async with place.followed() as client:
         place.execute("update t set b = a")
         changes = await client.changes(10_000, 60)
