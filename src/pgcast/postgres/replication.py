@@ -165,8 +165,10 @@ class ReplicationSource:
         identity, slot = await within(_START_TIMEOUT_S, self._look(connection))
         confirmed_lsn = await self._create_slot(connection) if slot is None else self._usable(slot).confirmed_lsn
         self._copy = await within(_START_TIMEOUT_S, self._begin(connection, after))
+        # Version 10 agrees to any start and refuses afterwards, so only an envelope proves it. Behind a slot that this
+        # connection made it also sends none by itself.
+        self.send_status(after, NO_LSN, reply_requested=True)
         async with asyncio.timeout(_START_TIMEOUT_S):
-            # Version 10 agrees to any start and refuses afterwards, so only an envelope proves it: there is always one.
             self._first = await self._copy.read()
         self._may_sleep = connection.info.server_version >= _MISSES_COMMITS_FROM
         self._received = NO_LSN

@@ -157,11 +157,13 @@ async def test_a_filter_knows_an_enums_values_of_now(place: Place):
 
 
 async def test_a_domain_altered(place: Place):
-    place.execute("create domain positive as int check (value > 0); create table t (d positive, ds positive[])")
+    place.execute("create domain positive as int check (value > 0); create table t (d positive)")
     async with place.followed() as client:
-        place.execute("insert into t values (1, '{1}')")
-        place.execute("alter domain positive drop constraint positive_check; insert into t values (-1, '{-1}')")
-        assert [change["record"] for change in await client.changes(2)] == [{"d": 1, "ds": [1]}, {"d": -1, "ds": [-1]}]
+        place.execute("insert into t values (1)")
+        place.execute("alter domain positive drop constraint positive_check; insert into t values (-1)")
+        changes = await client.changes(2)
+        assert [change["record"] for change in changes] == [{"d": 1}, {"d": -1}]
+        assert changes[0]["columns"] == [{"name": "d", "type": "positive"}]
 
 
 async def test_a_type_renamed_has_its_new_name_soon(place: Place):
