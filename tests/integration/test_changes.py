@@ -118,7 +118,7 @@ async def test_a_transaction_that_was_open_at_the_join_is_delivered(node: Node, 
 async def test_a_write_right_after_the_reply_is_always_delivered(node: Node, published: Database):
     connection = published.connect()
     async with RealtimeClient(node.url) as client:
-        for number in range(200):
+        for number in range(1000):
             topic = f"realtime:room:{number}"
             await client.join(topic, {"event": "INSERT", "schema": "public", "table": "todos"}, subscribed=False)
             connection.execute("insert into todos values (%s, 'x')", (number,))
