@@ -105,6 +105,60 @@ async def test_under_the_default_identity_the_announced_key_counts(database, cat
     assert (await catalog.describe(relation)).primary_key == (0,)
 
 
+def flagged(table):
+    return [column.name for column in table.relation.columns if column.is_key]
+
+
+@pytest.mark.postgres(11, why="keys of partitioned tables came with version 11")
+async def test_a_partitioned_table_has_the_identity_that_every_leaf_covers(database, catalog):
+    database.execute("""
+        CREATE TABLE r (a int, b int NOT NULL, c int, PRIMARY KEY (a, b)) PARTITION BY LIST (a);
+        CREATE TABLE one PARTITION OF r FOR VALUES IN (1);
+        CREATE TABLE more PARTITION OF r FOR VALUES IN (2, 3) PARTITION BY LIST (a);
+        CREATE TABLE two PARTITION OF more FOR VALUES IN (2);
+        CREATE UNIQUE INDEX i ON two (b)
+    """)
+    default = announced(database, "r", keys=["a", "b"])
+    full = announced(database, "r", identity=ReplicaIdentity.FULL, keys=["a", "b", "c"])
+
+    async def known():
+        return [flagged(await catalog.describe(relation)) for relation in (default, full)]
+
+    assert await known() == [["a", "b"], ["a", "b"]]
+    assert (await catalog.describe(default)).relation is default
+    database.execute("ALTER TABLE one REPLICA IDENTITY FULL; ALTER TABLE more REPLICA IDENTITY NOTHING")
+    assert await known() == [["a", "b"], ["a", "b"]]
+    database.execute("ALTER TABLE two REPLICA IDENTITY FULL")
+    assert await known() == [["a", "b"], ["a", "b", "c"]]
+    database.execute("ALTER TABLE two REPLICA IDENTITY USING INDEX i")
+    assert await known() == [["b"], ["b"]]
+    # The primary key is the root's all the same.
+    assert (await catalog.describe(default)).primary_key == (0, 1)
+    database.execute("ALTER TABLE one REPLICA IDENTITY NOTHING")
+    assert await known() == [[], []]
+
+
+async def test_what_postgres_does_not_announce_is_found_by_asking(database, catalog):
+    database.execute("""
+        CREATE SCHEMA s; CREATE TYPE pair AS (a int); CREATE TYPE mood AS ENUM ('ok');
+        CREATE TABLE s.t (a int PRIMARY KEY, p pair, ps pair[]); CREATE TABLE u (a int, m mood); CREATE TABLE v (a int)
+    """)
+    t, u, v = [await catalog.describe(announced(database, name, keys=["a"])) for name in ("s.t", "u", "v")]
+    assert await catalog.altered([t, u, v]) == {}
+    database.execute(
+        "ALTER SCHEMA s RENAME TO z; ALTER TYPE pair ADD ATTRIBUTE b text; ALTER TYPE mood RENAME TO humour"
+    )
+    altered = await catalog.altered([t, u, v])
+    assert set(altered) == {t.relation.oid, u.relation.oid}
+    now = altered[t.relation.oid]
+    assert (now.schema, now.name, now.primary_key, flagged(now)) == ("z", "t", (0,), ["a"])
+    assert [spell(shape) for shape in now.types] == ["int4", "pair(a int4, b text)", "[pair(a int4, b text)]"]
+    assert [spell(shape) for shape in altered[u.relation.oid].types] == ["int4", "humour"]
+    # Rows of what is gone may still be on their way, and are described as before.
+    database.execute("DROP TABLE z.t, u; DROP TYPE pair, humour")
+    assert await catalog.altered([t, u, v]) == {}
+
+
 async def test_row_security_is_seen(database, catalog):
     database.execute("CREATE TABLE t (a int)")
     relation = announced(database, "t")
@@ -222,6 +276,17 @@ async def test_a_refused_cast_is_a_binding_error_with_the_words_of_postgres(data
         await catalog.canonical_text(integer, "1\0")
     with pytest.raises(BindingError, match="does not exist any more"):
         await catalog.canonical_text(TypeShape(4_000_000_000, "gone"), "1")
+
+
+async def test_what_a_users_type_makes_of_a_text_is_remembered_for_a_second(database, catalog):
+    database.execute("CREATE TYPE mood AS ENUM ('sad', 'ok')")
+    mood = await shape(database, catalog, "mood")
+    assert await catalog.canonical_text(mood, "sad") == b"sad"
+    database.execute("ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'")
+    assert await catalog.canonical_text(mood, "sad") == b"sad"
+    await asyncio.sleep(1.05)
+    with pytest.raises(BindingError, match="invalid input value for enum"):
+        await catalog.canonical_text(mood, "sad")
 
 
 async def test_the_present_moment_is_not_remembered(database, catalog):
