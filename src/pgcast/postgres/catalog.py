@@ -202,10 +202,11 @@ class PostgresCatalog:
         await self._pool.close()
 
     async def _snapshot(self) -> Snapshot:
+        is_below_13 = self._is_below_13  # another call may find out meanwhile
         try:
-            cursor = await self._pool.ask(_SNAPSHOT_BELOW_13 if self._is_below_13 else _SNAPSHOT)
+            cursor = await self._pool.ask(_SNAPSHOT_BELOW_13 if is_below_13 else _SNAPSHOT)
         except psycopg.errors.UndefinedFunction:
-            if self._is_below_13:
+            if is_below_13:
                 raise
             self._is_below_13 = True
             return await self._snapshot()

@@ -48,6 +48,7 @@ def spell(shape: TypeShape) -> str:
     return shape.name
 
 
+@pytest.mark.postgres(11, why="arrays of domains came with version 11")
 async def test_every_kind_of_type_is_taken_apart(database, catalog):
     database.execute("""
         CREATE TYPE mood AS ENUM ('sad', 'ok');
@@ -194,20 +195,37 @@ async def test_published_tables_have_the_columns_that_are_published(database, ca
     database.execute("""
         CREATE SCHEMA "s.""x"; CREATE TABLE "s.""x"."t 🐘" (a int PRIMARY KEY, b text[], gone int);
         ALTER TABLE "s.""x"."t 🐘" DROP COLUMN gone;
-        CREATE TABLE generated (a int PRIMARY KEY, g int GENERATED ALWAYS AS (a + 1) STORED);
-        CREATE TABLE listed (a int PRIMARY KEY, b int, c int);
-        CREATE TABLE hidden (a int);
-        CREATE PUBLICATION p FOR TABLE "s.""x"."t 🐘", generated;
-        CREATE PUBLICATION q FOR TABLE generated, listed (a, c);
+        CREATE TABLE plain (a int PRIMARY KEY); CREATE TABLE hidden (a int);
+        CREATE PUBLICATION p FOR TABLE "s.""x"."t 🐘", plain;
+        CREATE PUBLICATION q FOR TABLE plain;
         CREATE PUBLICATION other FOR TABLE hidden
     """)
     tables = await catalog.published_tables()
-    assert [(t.schema, t.name, [(name, spell(shape)) for name, shape in t.columns]) for t in tables] == [
-        ("public", "generated", [("a", "int4")]),
-        ("public", "listed", [("a", "int4"), ("c", "int4")]),
-        ('s."x', "t 🐘", [("a", "int4"), ("b", "[text]")]),
-    ]
-    assert [(t.oid,) for t in tables[:1]] == database.execute("SELECT 'generated'::regclass::oid::int8")
+    assert columns_of(tables) == [
+        ("public", "plain", [("a", "int4")]), ('s."x', "t 🐘", [("a", "int4"), ("b", "[text]")]),
+    ]  # fmt: skip
+    assert [(t.oid,) for t in tables[:1]] == database.execute("SELECT 'plain'::regclass::oid::int8")
+
+
+def columns_of(tables):
+    return [(t.schema, t.name, [(name, spell(shape)) for name, shape in t.columns]) for t in tables]
+
+
+@pytest.mark.postgres(12, why="generated columns came with version 12")
+async def test_generated_columns_are_not_among_the_published(database, catalog):
+    database.execute("""
+        CREATE TABLE generated (a int PRIMARY KEY, g int GENERATED ALWAYS AS (a + 1) STORED);
+        CREATE PUBLICATION p FOR TABLE generated
+    """)
+    assert columns_of(await catalog.published_tables()) == [("public", "generated", [("a", "int4")])]
+
+
+@pytest.mark.postgres(15, why="column lists came with version 15")
+async def test_columns_outside_a_column_list_are_not_among_the_published(database, catalog):
+    database.execute("""
+        CREATE TABLE listed (a int PRIMARY KEY, b int, c int); CREATE PUBLICATION p FOR TABLE listed (a, c)
+    """)
+    assert columns_of(await catalog.published_tables()) == [("public", "listed", [("a", "int4"), ("c", "int4")])]
 
 
 async def test_published_tables_are_asked_for_once_a_second(database, catalog):
@@ -233,7 +251,7 @@ async def shape(database, catalog, sql_type) -> TypeShape:
         ("boolean", "yes", b"t"),
         ("int", " 007 ", b"7"),
         ("numeric", "1e3", b"1000"),
-        ("float8", "0.1", b"0.1"),
+        ("float8", "0.50", b"0.5"),
         ("text", 'it\'s \\ "quoted"', b'it\'s \\ "quoted"'),
         ("timestamptz", "2026-01-02 03:04:05+02", b"2026-01-02 01:04:05+00"),
         ("interval", "90 minutes", b"01:30:00"),
@@ -265,7 +283,7 @@ async def test_a_refused_cast_is_a_binding_error_with_the_words_of_postgres(data
     integer = await shape(database, catalog, "int")
     with pytest.raises(BindingError) as caught:
         await catalog.canonical_text(integer, "abc")
-    assert caught.value.message == 'invalid input syntax for type integer: "abc"'
+    assert re.fullmatch(r'invalid input syntax for (type )?integer: "abc"', caught.value.message)
     with pytest.raises(BindingError, match="out of range"):
         await catalog.canonical_text(integer, "99999999999")
     database.execute("CREATE DOMAIN positive AS int CHECK (VALUE > 0)")
