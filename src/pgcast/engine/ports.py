@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from pgcast.model.lsn import Lsn
     from pgcast.model.relation import Relation, Table, TypeShape
@@ -109,6 +109,17 @@ class Catalog(Protocol):
 
         What the catalog no longer knows is filled from the relation and the built-in types; only a lost connection
         raises.
+
+        Raises:
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+    async def altered(self, tables: Collection[Table]) -> Mapping[int, Table]:
+        """Return those tables, by OID, of which the catalog now says otherwise, as it says now.
+
+        That is about what Postgres does not announce by itself: the schema's name (below version 16), and the names,
+        elements and fields of types.
 
         Raises:
             DatabaseError: The database could not be asked.
