@@ -230,7 +230,7 @@ class Outlet(Protocol):
         ...
 
     def write(self, content: bytes) -> None:
-        """Send whole WebSocket frames; dropped silently once the outlet is closed."""
+        """Send WebSocket frames, or a piece of a large one whose rest follows at once; dropped once it is closed."""
         ...
 
     def buffered_bytes(self) -> int:
