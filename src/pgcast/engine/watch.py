@@ -102,15 +102,19 @@ class Watch:
             self._say("lag", "much WAL waits for this slot", lag_bytes=seen.lag_bytes, wal_status=seen.wal_status)
         if not limits.max_bytes or seen.lag_bytes <= limits.max_bytes:
             self._gave_up_window = False
-        elif not self._gave_up_window:
-            self._gave_up_window = True
-            log.warning("too much WAL waits for this slot: the window is given up", lag_bytes=seen.lag_bytes)
-            self._hub.window.give_up()
-        elif limits.drops_slot:
+            return
+        is_first = not self._gave_up_window
+        if not is_first and limits.drops_slot:
             self._gave_up_window = False
             await self._pipeline.start_over(
                 f"{seen.lag_bytes} bytes of WAL waited for the slot, more than MAX_REPLICATION_LAG_MB allows"
             )
+            return
+        # Each time: what was still being received the last time stayed in the window.
+        self._hub.window.give_up()
+        self._gave_up_window = True
+        if is_first:
+            log.warning("too much WAL waits for this slot: the window is given up", lag_bytes=seen.lag_bytes)
         else:
             self._say("too much", "too much WAL waits for this slot", lag_bytes=seen.lag_bytes)
 

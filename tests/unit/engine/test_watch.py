@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pgoutput
 import pytest
+from making import change, transaction
 from memory_source import PUBLICATION, MemoryObserver, MemorySource, database, observation
 
 from fix_clock import Clock
@@ -143,3 +144,15 @@ async def test_a_stream_that_hangs_is_opened_anew(rig: Rig):
     await rig.clock.advance(3)
     assert len(rig.source.opened_after) == 2
     assert rig.why_not_ready == ""
+
+
+async def test_what_was_still_being_received_is_given_up_at_the_next_look(rig: Rig):
+    too_much = observation(lag_bytes=21 * MB)
+    await rig.sees(*[too_much] * 4, limits=LagLimits(max_bytes=20 * MB))
+    rig.hub.window.append(change(transaction(100)), 50, rig.clock.now_s)
+    await rig.clock.advance(2.1)
+    assert rig.hub.window.start < rig.hub.window.end, "a transaction that is not complete stays"
+    rig.hub.window.commit(Lsn(105))
+    await rig.clock.advance(2.1)
+    assert rig.hub.window.start == rig.hub.window.end
+    assert rig.hub.window.confirmable == 105
