@@ -28,6 +28,7 @@ TESTED_ELSEWHERE = {
     "devdb/initdb.py": "tests/integration/test_devdb.py",
     "devdb/template.py": "tests/integration/test_devdb_template.py",
     "postgres/catalog.py": "tests/integration/postgres/test_catalog.py",
+    "postgres/collations.py": "tests/integration/postgres/test_catalog.py",
     "postgres/checks.py": "tests/integration/postgres/test_checks.py",
     "postgres/copyboth.py": "tests/integration/postgres/test_replication.py",
     "postgres/observer.py": "tests/faults/test_slot.py",

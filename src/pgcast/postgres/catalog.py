@@ -21,6 +21,7 @@ from pgcast.engine.ports import PublishedTable
 from pgcast.model.errors import BindingError, DatabaseError
 from pgcast.model.relation import ReplicaIdentity, Table, TypeShape
 from pgcast.model.snapshot import Snapshot, parse_snapshot
+from pgcast.postgres.collations import collated, collations_of
 from pgcast.postgres.pool import Pool
 from pgcast.postgres.refusals import quote_identifier, server_text, translate
 from pgcast.postgres.types import shapes_of
@@ -113,6 +114,7 @@ class PostgresCatalog:
         """
         try:
             shapes = await shapes_of(self._pool, {column.type_oid for column in relation.columns})
+            collations = await collations_of(self._pool, [relation.oid])
             cursor = await self._pool.ask(_KEY, [relation.oid])
             has_row_security, is_partitioned, key = await cursor.fetchone() or (False, False, [])
             leaves: list[tuple[list[str]]] = []
@@ -123,7 +125,9 @@ class PostgresCatalog:
             raise translate(error, self._names, otherwise=DatabaseError) from error
         return Table(
             relation=_covered(relation, [names for (names,) in leaves]),
-            types=tuple(shapes[column.type_oid] for column in relation.columns),
+            types=tuple(
+                collated(shapes[column.type_oid], relation.oid, column.name, collations) for column in relation.columns
+            ),
             primary_key=_key_places(relation, key),
             has_row_security=has_row_security,
         )
@@ -196,6 +200,7 @@ class PostgresCatalog:
             cursor = await self._pool.ask(_PUBLISHED, [list(self._names.publications)])
             rows = await cursor.fetchall()
             shapes = await shapes_of(self._pool, {type_oid for *_, type_oids in rows for type_oid in type_oids})
+            collations = await collations_of(self._pool, [oid for oid, *_ in rows])
         except psycopg.Error as error:
             raise translate(error, self._names, otherwise=DatabaseError) from error
         tables = [
@@ -203,7 +208,10 @@ class PostgresCatalog:
                 oid=oid,
                 schema=schema,
                 name=name,
-                columns=tuple((column, shapes[type_oid]) for column, type_oid in zip(columns, type_oids, strict=True)),
+                columns=tuple(
+                    (column, collated(shapes[type_oid], oid, column, collations))
+                    for column, type_oid in zip(columns, type_oids, strict=True)
+                ),
             )
             for oid, schema, name, columns, type_oids in rows
         ]
