@@ -80,7 +80,11 @@ def make_node(settings: Settings) -> Node:
     publications = settings.publications
     database = Database(
         source=ReplicationSource(
-            target, slot=settings.slot_name, publications=publications, temporary_slot=settings.temporary_slot
+            target,
+            slot=settings.slot_name,
+            publications=publications,
+            failover_slot=settings.failover_slot,
+            temporary_slot=settings.temporary_slot,
         ),
         catalog=PostgresCatalog(target, publications=publications),
         observer=PostgresObserver(target, slot=settings.slot_name, publications=publications),
@@ -265,7 +269,7 @@ class _State:
 async def _collect_garbage(count_connections: Callable[[], int]) -> None:
     """Collect cycles rarely, and when connections have gone: changes make none, and the collector looks at each.
 
-    With Python's own thresholds a fifth of the time per change was spent looking (benchmarks/pipeline.py).
+    benchmarks/pipeline.py prints what Python's own thresholds would cost.
     """
     gc.freeze()
     gc.set_threshold(50_000, 50, 1_000)

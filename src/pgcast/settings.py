@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import orjson
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pgcast.model.errors import SettingsError
@@ -73,6 +73,9 @@ class Settings(BaseSettings):
         default=False,
         alias="TEMPORARY_SLOT",
         description="make the slot temporary: changes while pgcast is down are lost",
+    )
+    failover_slot: bool = Field(
+        default=False, alias="PGCAST_FAILOVER_SLOT", description="make a slot that standbys keep a copy of (17+)"
     )
     publications: Annotated[tuple[str, ...], NoDecode] = Field(
         ("supabase_realtime",),
@@ -198,6 +201,20 @@ class Settings(BaseSettings):
         """Whether clients need a token."""
         return self.secure_channels and self.jwt_secret is not None
 
+    @model_validator(mode="after")
+    def _check_slot(self) -> Self:
+        if self.failover_slot and self.temporary_slot:
+            raise ValueError("PGCAST_FAILOVER_SLOT: a temporary slot cannot be one; unset TEMPORARY_SLOT")
+        return self
+
+    @model_validator(mode="after")
+    def _check_bind(self) -> Self:
+        if self.bind is not None and self.bind not in _LOOPBACK and self.secure_channels and self.jwt_secret is None:
+            raise ValueError(
+                f"PGCAST_BIND: on {self.bind} everybody could come in; set JWT_SECRET, or say SECURE_CHANNELS=false"
+            )
+        return self
+
     @property
     def exposes_metrics(self) -> bool:
         """Whether `/metrics` is served: on loopback, unless something else was said."""
@@ -225,6 +242,8 @@ def read_settings(overrides: Mapping[str, str] | None = None) -> Settings:
         return Settings(**chosen)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        if not first["loc"]:  # about several settings together; the message names them
+            raise SettingsError(str(first["msg"]).removeprefix("Value error, ")) from None
         variable = str(first["loc"][0])
         found = "" if variable in _SECRETS else f" (found {str(first['input'])[:80]!r})"
         reason = str(first["msg"]).removeprefix("Value error, ")

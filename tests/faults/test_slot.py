@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +16,7 @@ import pytest
 from faults.following import TODOS, changes, joined
 from fix_node import Node, NodeFactory
 from fix_postgres import ClusterFactory
+from pgcast.devdb.binaries import Binaries
 from pgcast.devdb.cluster import Cluster
 from pgcast.devdb.template import Database
 from realtime_client import RealtimeClient
@@ -214,3 +217,38 @@ async def test_commits_do_not_hang_where_everybody_counts_as_a_standby(
         assert (await client.change())["data"]["record"]["id"] == 1
         assert time.monotonic() - started < 5
         execute(cluster, "alter system reset synchronous_standby_names", "select pg_reload_conf()")
+
+
+async def test_a_failover_slot_is_made_where_postgres_has_them(
+    published: Database, start_node: NodeFactory, postgres_binaries: Binaries
+):
+    node = start_node(published.dsn, start=False, PGCAST_FAILOVER_SLOT="true")
+    if int(postgres_binaries.version().partition(".")[0]) >= 17:
+        node.start()
+        slot = node.environment["SLOT_NAME"]
+        assert published.execute(f"select failover from pg_replication_slots where slot_name = '{slot}'") == [(True,)]
+    else:
+        node.start(wait=False)
+        assert node.process is not None
+        assert node.process.wait(20) == 1
+        assert "failover slots need PostgreSQL 17 or newer" in node.log()
+
+
+async def test_a_silent_server_is_not_ready_within_seconds_and_comes_back(
+    own_cluster: ClusterFactory, start_node: NodeFactory
+):
+    cluster = own_cluster()
+    prepare(cluster)
+    node = start_node(cluster.dsn())
+    slot = node.environment["SLOT_NAME"]
+    with cluster.connect() as connection:
+        row = connection.execute(f"select active_pid from pg_replication_slots where slot_name = '{slot}'").fetchone()
+    assert row is not None
+    os.kill(row[0], signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        await eventually(lambda: "silent" in (why_not_ready(node) or ""))
+        assert time.monotonic() - started < 15
+    finally:
+        os.kill(row[0], signal.SIGCONT)
+    await eventually(lambda: why_not_ready(node) is None)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fix_node import Node, clean_environment
+from pgcast.devdb.template import Database
 from pgcast.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -50,3 +51,20 @@ def test_a_mistake_in_usage_is_code_2_and_no_traceback(arguments: list[str]):
 def test_a_server_ends_in_good_order(node: Node):
     assert node.stop() == 0
     assert node.log_events()[0]["event"] == "replication stream open"
+
+
+def test_doctor_says_what_a_database_lacks(database: Database):
+    lacking = run("doctor", DATABASE_URL=database.dsn)
+    assert lacking.returncode == 1, lacking.stderr
+    assert "CREATE PUBLICATION" in lacking.stdout
+    database.execute("create table t (id int primary key)")
+    database.execute("create publication supabase_realtime for all tables")
+    enough = run("doctor", DATABASE_URL=database.dsn)
+    assert enough.returncode == 0, enough.stdout
+    assert enough.stdout.rstrip().endswith("pgcast can work with this database")
+
+
+def test_an_address_that_would_let_everybody_in_is_refused(database: Database):
+    refused = run("serve", DATABASE_URL=database.dsn, PGCAST_BIND="0.0.0.0")  # noqa: S104 - it is refused
+    assert refused.returncode == 2
+    assert "set JWT_SECRET, or say SECURE_CHANNELS=false" in refused.stderr

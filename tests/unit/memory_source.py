@@ -31,6 +31,7 @@ class MemorySource:
         next_start: What the next stream says of itself.
         opened_after: The position that each opened stream was asked to start after.
         dropped: How often the slot was dropped.
+        drop_failure: Raised instead, while there is one.
         statuses: The status updates, `(received, flushed, reply_requested)`.
     """
 
@@ -41,6 +42,7 @@ class MemorySource:
         self.statuses: list[tuple[int, int, bool]] = []
         self.is_open = False
         self.dropped = 0
+        self.drop_failure: Exception | None = None
         self._batches: asyncio.Queue[list[bytes] | Exception] = asyncio.Queue()
 
     def send(self, *batch: bytes) -> None:
@@ -71,7 +73,10 @@ class MemorySource:
         self.statuses.append((received, flushed, reply_requested))
 
     async def drop_slot(self) -> None:
+        if self.drop_failure is not None:
+            raise self.drop_failure
         self.dropped += 1
+        self.refusals.clear()  # they were the old slot's
         self.next_start = {**self.next_start, "slot_created": True}
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from pgcast.app import make_node, target_of
+from pgcast.engine.watch import LagLimits
 from pgcast.model.errors import SettingsError
 from pgcast.settings import read_settings
 
@@ -38,12 +39,20 @@ def test_a_url_that_cannot_be_read_is_an_error_that_does_not_repeat_it():
 
 async def test_the_settings_reach_the_node():
     settings = read_settings(
-        {"PGCAST_WINDOW_MB": "3", "PGCAST_RING_MB": "2", "PGCAST_HOLD_S": "7", "MAX_CONNECTIONS": "1"}
+        {
+            "PGCAST_WINDOW_MB": "3",
+            "PGCAST_RING_MB": "2",
+            "PGCAST_HOLD_S": "7",
+            "MAX_CONNECTIONS": "1",
+            "MAX_REPLICATION_LAG_MB": "5",
+            "PGCAST_DROP_SLOT": "true",
+        }
     )
     node = make_node(settings)
     assert node.hub.window.limit_bytes == 3 << 20
     assert node.hub._limits.ring_bytes == 2 << 20
     assert node.hub.hold._limit_s == 7
     assert node._limits.max_clients == 1
+    assert node._limits.lag == LagLimits(warn_bytes=1 << 30, max_bytes=5 << 20, drops_slot=True)
     assert node.pipeline.health.why_not(0) == "the replication stream has not been opened yet"
     await node.stop()

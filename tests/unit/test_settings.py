@@ -121,7 +121,7 @@ def test_a_secret_is_never_repeated():
         ({"JWT_SECRET": "x"}, ANYWHERE),
         ({"JWT_SECRET": "x", "SECURE_CHANNELS": "false"}, ANYWHERE),
         ({"PGCAST_BIND": "::1", "JWT_SECRET": "x"}, "::1"),
-        ({"PGCAST_BIND": ANYWHERE}, ANYWHERE),
+        ({"PGCAST_BIND": ANYWHERE, "SECURE_CHANNELS": "false"}, ANYWHERE),
         ({"HOSTNAME": "container"}, "127.0.0.1"),
     ],
 )
@@ -129,6 +129,20 @@ def test_only_loopback_is_listened_on_unless_clients_are_authenticated_or_it_was
     variables: dict[str, str], address: str
 ):
     assert read_settings(variables).listen_address == address
+
+
+@pytest.mark.parametrize(
+    ("variables", "exposes"),
+    [
+        ({}, True),
+        ({"PGCAST_BIND": "::1"}, True),
+        ({"SECURE_CHANNELS": "false"}, False),
+        ({"SECURE_CHANNELS": "false", "EXPOSE_METRICS": "true"}, True),
+        ({"EXPOSE_METRICS": "false"}, False),
+    ],
+)
+def test_metrics_are_for_loopback_unless_something_else_was_said(variables: dict[str, str], exposes: object):
+    assert read_settings(variables).exposes_metrics is exposes
 
 
 @pytest.mark.parametrize(
@@ -152,3 +166,13 @@ def test_every_setting_has_a_variable_of_its_own_and_says_what_it_means():
     fields = Settings.model_fields.values()
     assert all(field.alias and field.description for field in fields)
     assert len({field.alias for field in fields}) == len(fields)
+
+
+def test_an_address_that_would_let_everybody_in_must_be_meant():
+    with pytest.raises(SettingsError, match="everybody could come in; set JWT_SECRET, or say SECURE_CHANNELS=false"):
+        read_settings({"PGCAST_BIND": ANYWHERE})
+
+
+def test_a_temporary_slot_cannot_be_a_failover_slot():
+    with pytest.raises(SettingsError, match="PGCAST_FAILOVER_SLOT: a temporary slot cannot be one"):
+        read_settings({"PGCAST_FAILOVER_SLOT": "true", "TEMPORARY_SLOT": "true"})

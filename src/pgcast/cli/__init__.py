@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pgcast.cli.demo import demo
+from pgcast.cli.doctor import doctor
 from pgcast.cli.serve import serve
 from pgcast.cli.tail import tail
 from pgcast.cli.variables import list_variables
@@ -39,4 +40,5 @@ def main(
 
 app.command("serve", epilog=list_variables())(serve)
 app.command("demo")(demo)
+app.command("doctor")(doctor)
 app.command("tail")(tail)

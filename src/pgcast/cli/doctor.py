@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+import typer
+from rich.console import Console
 from rich.text import Text
 
+from pgcast.app import target_of
+from pgcast.cli.errors import report_errors
 from pgcast.postgres.checks import check_database
 from pgcast.postgres.findings import Finding, Severity
+from pgcast.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.console import Console
 
     from pgcast.postgres.connection import Target
 
@@ -22,6 +25,19 @@ _SIGNS: Final = {
     Severity.WARNING: ("warning", "yellow"),
     Severity.INFO: ("note", "cyan"),
 }
+
+
+def doctor() -> None:
+    """Check a database and print what it lacks, with the SQL that mends it; changes nothing.
+
+    Settings come from the environment, as for `pgcast serve`.
+    """
+    with report_errors():
+        settings = read_settings()
+        code = run_doctor(
+            target_of(settings), slot=settings.slot_name, publications=settings.publications, console=Console()
+        )
+    raise typer.Exit(code)
 
 
 def run_doctor(target: Target, *, slot: str, publications: Sequence[str], console: Console) -> int:

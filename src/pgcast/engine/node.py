@@ -9,6 +9,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import structlog
+
 from pgcast.channels.limits import Limits
 from pgcast.channels.session import Session
 from pgcast.engine.acknowledged import Acknowledged
@@ -17,7 +19,7 @@ from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.pipeline import Pipeline
 from pgcast.engine.snapshots import Snapshots
 from pgcast.engine.watch import LagLimits, Watch
-from pgcast.model.errors import SlotBusy
+from pgcast.model.errors import SlotBusy, SlotLost
 
 if TYPE_CHECKING:
     from pgcast.changes.payload import Payloads
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from pgcast.engine.backoff import Backoff
     from pgcast.engine.ports import Database, Outlet
     from pgcast.frames.codec import Serializer
+
+log = structlog.get_logger()
 
 _BUSY_S = 10.0
 _BUSY_RETRY_S = 0.25
@@ -72,7 +76,9 @@ class Node:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Open the stream and follow it from now on. A slot that a dying predecessor holds is waited for, briefly.
+        """Open the stream and follow it from now on.
+
+        A slot that a dying predecessor holds is waited for, briefly; one that Postgres has invalidated is made anew.
 
         Raises:
             DatabaseError: The stream could not be opened; the subclass says why.
@@ -83,6 +89,9 @@ class Node:
             try:
                 await self.pipeline.open()
                 break
+            except SlotLost as error:
+                log.warning("the slot is dropped and made anew; who resumes is told of the gap", reason=error.message)
+                await self._database.source.drop_slot()
             except SlotBusy:
                 if loop.time() > give_up_s:
                     raise

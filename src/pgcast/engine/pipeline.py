@@ -167,7 +167,8 @@ class Pipeline:
     def _started(self, start: StreamStart) -> None:
         epoch = epoch_of(start.system_identifier, start.database)
         is_first = not self.epoch
-        if start.slot_created or epoch != self.epoch:
+        is_new = start.slot_created or epoch != self.epoch
+        if is_new:
             self.progress.restart()
             self._hub.window.restart(self._floor_of(start, epoch))
             self.confirmed = NO_LSN
@@ -187,8 +188,8 @@ class Pipeline:
             confirmed_lsn=format_lsn(start.confirmed_lsn),
             server_version=start.server_version,
         )
-        if not is_first and start.slot_created:
-            log.warning("the slot is new: changes since the last one were lost; clients are told")
+        if is_new and not is_first:
+            log.warning("another slot, or another database: changes were lost; clients are told")
             self._when_lost()
 
     def _floor_of(self, start: StreamStart, epoch: str) -> tuple[int, int]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+HANGS_S = 30.0
+"""After so long a silence the stream is opened anew."""
+
 _LOOK_S = 2.0
 _REPEAT_S = 60.0
 
@@ -66,6 +69,7 @@ class Watch:
     async def run(self) -> None:
         """Look for ever."""
         while True:
+            await self._judge_silence()
             try:
                 self.seen = await self._observer.look()
             except DatabaseError:
@@ -76,6 +80,13 @@ class Watch:
             else:
                 await self._judge(self.seen)
             await asyncio.sleep(_LOOK_S)
+
+    async def _judge_silence(self) -> None:
+        """Open a stream anew that says nothing, though it is asked every second: a walsender or a network hangs."""
+        health = self._pipeline.health
+        silent_s = asyncio.get_running_loop().time() - health.heard_at_s
+        if health.is_streaming and silent_s > HANGS_S and not self._hub.hold.is_on:
+            await self._pipeline.interrupt(StreamEnded(f"the replication stream has been silent for {silent_s:.0f} s"))
 
     async def _judge(self, seen: Observation) -> None:
         self._judge_publications(seen)

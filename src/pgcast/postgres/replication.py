@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _READ_LIMIT_BYTES: Final = 1 << 20
 
 # Postgres answers a start at once; ten seconds are for a machine under load.
+_FAILOVER_FROM: Final = 170_000
 _START_TIMEOUT_S: Final = 10.0
 
 # Making a slot waits for all transactions of the cluster that were writing when it began.
@@ -71,6 +72,7 @@ class ReplicationSource:
         target: The database.
         slot: The name of the slot; made at the first open.
         publications: Which to follow, unquoted; at least one.
+        failover_slot: Make a slot that standbys keep a copy of; from version 17 on.
         temporary_slot: Make a slot that ends with the connection: nothing from before can be resumed.
         read_limit_bytes: About how much `read` returns at most; one envelope may be larger.
         create_timeout_s: How long making the slot may wait for other transactions.
@@ -82,6 +84,7 @@ class ReplicationSource:
         *,
         slot: str,
         publications: Sequence[str],
+        failover_slot: bool = False,
         temporary_slot: bool = False,
         read_limit_bytes: int = _READ_LIMIT_BYTES,
         create_timeout_s: float = _CREATE_TIMEOUT_S,
@@ -89,6 +92,7 @@ class ReplicationSource:
         self._target = target
         self._slot = check_slot_name(slot)
         self._publications = tuple(publications)
+        self._is_failover = failover_slot
         self._is_temporary = temporary_slot
         self._read_limit_bytes = read_limit_bytes
         self._create_timeout_s = create_timeout_s
@@ -96,6 +100,7 @@ class ReplicationSource:
         self._connection: SqlConnection | None = None
         self._copy: CopyBoth | None = None
         self._first: list[bytes] = []
+        self._identity: tuple[str, str] | None = None
         self._received = NO_LSN
         self._may_sleep = False
         self._is_nudge_due = False
@@ -178,6 +183,9 @@ class ReplicationSource:
     async def _start(self, connection: SqlConnection, after: Lsn) -> StreamStart:
         identity, slot = await within(_START_TIMEOUT_S, self._look(connection))
         confirmed_lsn = await self._create_slot(connection) if slot is None else self._usable(slot).confirmed_lsn
+        if self._identity not in {None, identity}:
+            after = NO_LSN  # it is a place in another history
+        self._identity = identity
         self._copy = await within(_START_TIMEOUT_S, self._begin(connection, after))
         async with asyncio.timeout(_START_TIMEOUT_S):
             # Version 10 agrees to any start and refuses afterwards, so only an envelope proves it. An idle server may
@@ -232,9 +240,15 @@ class ReplicationSource:
     async def _create_slot(self, connection: SqlConnection) -> Lsn:
         """Make the slot and return where it starts: transactions that commit from there on."""
         temporary = "TEMPORARY " if self._is_temporary else ""
-        command = (
-            f"CREATE_REPLICATION_SLOT {quote_identifier(self._slot)} {temporary}LOGICAL {PLUGIN} NOEXPORT_SNAPSHOT"
-        )
+        options = "NOEXPORT_SNAPSHOT"
+        if self._is_failover:
+            if connection.info.server_version < _FAILOVER_FROM:
+                raise NotPrepared(
+                    f"{self._names.place}: failover slots need PostgreSQL 17 or newer",
+                    hint="unset PGCAST_FAILOVER_SLOT",
+                )
+            options = "(SNAPSHOT 'nothing', FAILOVER true)"
+        command = f"CREATE_REPLICATION_SLOT {quote_identifier(self._slot)} {temporary}LOGICAL {PLUGIN} {options}"
         try:
             cursor = await within(self._create_timeout_s, connection.execute(command.encode()))
         except TimeoutError as error:

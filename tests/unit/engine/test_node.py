@@ -14,7 +14,7 @@ from pgcast.engine.backoff import Backoff
 from pgcast.engine.hub import HubLimits
 from pgcast.engine.node import Node, NodeLimits
 from pgcast.frames.codec import serializer_for
-from pgcast.model.errors import NotPrepared, SlotBusy
+from pgcast.model.errors import NotPrepared, SlotBusy, SlotLost
 from pgcast.model.lsn import Lsn
 
 JOIN = (
@@ -126,3 +126,12 @@ async def test_stopping_ends_the_stream_and_the_questions(source: MemorySource, 
     await node.stop()
     assert not source.is_open
     assert catalog.is_closed
+
+
+async def test_an_invalidated_slot_is_made_anew_at_the_start(source: MemorySource, clock: Clock):
+    source.refusals = [SlotLost("invalidated")]
+    node = make_node(source, MemoryCatalog())
+    await node.start()
+    assert source.dropped == 1
+    assert node.pipeline.health.is_ready(clock.now_s)
+    await node.stop()

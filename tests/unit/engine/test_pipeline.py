@@ -160,6 +160,7 @@ async def test_another_database_begins_another_history(rig: Rig):
     await rig.clock.settle()
     assert rig.pipeline.epoch != epoch
     assert rig.taken_over == [(100, 0)], "lower positions than before are no repeats there"
+    assert len(rig.losses) == 1
 
 
 async def test_opening_is_tried_until_it_works(rig: Rig):
@@ -238,6 +239,26 @@ async def test_an_invalidated_slot_is_made_anew_and_everybody_told(rig: Rig):
     assert rig.source.dropped == 1
     assert rig.pipeline.health.is_ready(rig.clock.now_s)
     assert len(rig.losses) == 1
+
+
+async def test_a_slot_that_cannot_be_dropped_yet_is_dropped_later(rig: Rig):
+    rig.source.drop_failure = ConnectionFailed("away")
+    rig.source.refusals = [SlotLost("invalidated") for _ in range(20)]
+    rig.source.break_off(SlotLost("invalidated"))
+    await rig.clock.advance(3)
+    assert rig.source.dropped == 0
+    rig.source.drop_failure = None
+    await rig.clock.advance(1.1)
+    assert rig.source.dropped == 1
+
+
+async def test_an_interrupted_stream_says_why_it_was_closed(rig: Rig):
+    await rig.pipeline.interrupt(StreamEnded("the database is going away"))
+    rig.source.break_off(StreamEnded("closed"))
+    await rig.clock.settle()
+    assert rig.pipeline.health.why_not(rig.clock.now_s) == "the database is going away"
+    await rig.clock.advance(1.1)
+    assert rig.pipeline.health.is_ready(rig.clock.now_s)
 
 
 async def test_a_slot_that_stands_before_its_publication_is_made_anew(rig: Rig):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
+import pgoutput
 import pytest
 from memory_source import PUBLICATION, MemoryObserver, MemorySource, database, observation
 
@@ -130,3 +131,15 @@ async def test_giving_up_the_window_confirms_all_that_was_taken_over(rig: Rig):
     rig.hub.window.mark(Lsn(700))
     await rig.sees(observation(lag_bytes=21 * MB), limits=LagLimits(max_bytes=20 * MB))
     assert rig.hub.window.confirmable == 700
+
+
+async def test_a_stream_that_hangs_is_opened_anew(rig: Rig):
+    await rig.sees(observation())
+    rig.source.send(pgoutput.keepalive(100))
+    await rig.clock.advance(29)
+    assert len(rig.source.opened_after) == 1
+    await rig.clock.advance(5)
+    rig.source.break_off(ConnectionFailed("closed"))
+    await rig.clock.advance(3)
+    assert len(rig.source.opened_after) == 2
+    assert rig.why_not_ready == ""

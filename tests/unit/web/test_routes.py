@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, Gauge
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from pgcast.engine.health import Health
-from pgcast.web.routes import make_web
+from pgcast.web.routes import make_web, metrics_route
 
 
 async def get(app: Any, path: str, method: str = "GET") -> tuple[int, str]:
@@ -59,6 +60,15 @@ async def test_readiness_follows_the_stream(clock: Any):
     status, body = await get(make_web(health), "/ready")
     reason = "the replication stream has been silent for 60 s"
     assert (status, json.loads(body)) == (503, {"ready": False, "reason": reason})
+
+
+async def test_metrics_are_served_in_the_text_format_where_they_are_wanted():
+    registry = CollectorRegistry()
+    Gauge("pgcast_test", "For this test.", registry=registry).set(7)
+    status, body = await get(make_web(Health(), [metrics_route(registry)]), "/metrics")
+    assert status == 200
+    assert "pgcast_test 7.0\n" in body
+    assert (await get(make_web(Health()), "/metrics"))[0] == 404
 
 
 async def test_a_command_may_bring_a_page(clock: Any):
