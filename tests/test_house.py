@@ -29,6 +29,8 @@ TESTED_ELSEWHERE = {
     "devdb/template.py": "tests/integration/test_devdb_template.py",
     "postgres/catalog.py": "tests/integration/postgres/test_catalog.py",
     "postgres/collations.py": "tests/integration/postgres/test_catalog.py",
+    "postgres/identities.py": "tests/integration/test_filters.py",
+    "postgres/judging.py": "tests/integration/test_filters_oracle.py",
     "postgres/checks.py": "tests/integration/postgres/test_checks.py",
     "postgres/copyboth.py": "tests/integration/postgres/test_replication.py",
     "postgres/observer.py": "tests/faults/test_slot.py",

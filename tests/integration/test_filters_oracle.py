@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
 
+from pgcast.changes.oids import builtin_shape
 from pgcast.engine.bindings import entry_of
+from pgcast.engine.decisions import Decisions
+from pgcast.matching.conditions import Question
 from pgcast.matching.filters import FilterGroup, FilterPart, FilterTerm, parse_filter
 from pgcast.matching.index import Index
+from pgcast.matching.scan import Scan
 from pgcast.model.binding import Binding
 from pgcast.model.change import Change, Kind
+from pgcast.model.errors import BindingError
 from pgcast.model.relation import Column, Relation, ReplicaIdentity
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import parse_target
@@ -25,6 +32,8 @@ if TYPE_CHECKING:
     from pgcast.matching.index import Entry
     from pgcast.model.relation import Table
 
+INT4 = builtin_shape(23)
+
 SETTINGS = (
     "-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c bytea_output=hex -c extra_float_digits=3"
     " -c client_encoding=UTF8"
@@ -33,6 +42,8 @@ SETTINGS = (
 TYPES = """
     CREATE TYPE mood AS ENUM ('sad', 'ok', 'glad', 'awe, struck');
     CREATE DOMAIN price AS numeric CHECK (VALUE > -1000);
+    CREATE TYPE pair AS (a int, b text);
+    CREATE COLLATION foreign_locale (provider = libc, locale = 'C.UTF-8');
     CREATE DOMAIN name_list AS text[];
 """
 
@@ -94,6 +105,17 @@ EQUALITY_ALONE: dict[str, list[str]] = {
     ],
 }
 
+FOREIGN = "text COLLATE foreign_locale"
+
+ASKED: dict[str, list[str]] = {
+    "mood": EQUALITY_ALONE["mood"],
+    "jsonb": EQUALITY_ALONE["jsonb"],
+    FOREIGN: ["a", "A", "ab", "b", "ä", "Ä", "", "aB"],
+    "pair": ["(1,a)", "(1,)", "(,a)", "(9,b)", "(10,b)"],
+    "money": ["1.00", "2.50", "-3"],
+}
+OTHERS = ["json", 'text COLLATE "C"']
+
 ORDERED = ("eq", "neq", "lt", "lte", "gt", "gte")
 PATTERNS = [
     "",
@@ -114,7 +136,19 @@ PATTERNS = [
     "%%",
     "%🦊",
 ]
-SQL = {"eq": "=", "neq": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">=", "like": "LIKE", "ilike": "ILIKE"}
+REGEXES = ["", "a", "^a", "b$", "^A$", "[[:alpha:]]+ ", "a|b", r"\.", r"\\d", "(x)", "ä"]
+SQL = {
+    "match": "~",
+    "imatch": "~*",
+    "eq": "=",
+    "neq": "<>",
+    "lt": "<",
+    "lte": "<=",
+    "gt": ">",
+    "gte": ">=",
+    "like": "LIKE",
+    "ilike": "ILIKE",
+}
 
 
 @dataclass
@@ -134,12 +168,28 @@ class Oracle:
     async def check(self, text: str) -> None:
         entry = await self.entry(text)
         expected = self.expected(text)
+        if entry.asks:
+            assert await self.asked(entry) == expected, text
+            return
         delivered = {number for number, change in self.rows.items() if entry.wants(change)}
         assert delivered == expected, text
         index: Index[str] = Index()
         index.add("one", [entry])
         assert {number for number, change in self.rows.items() if index.match(change)} == expected, text
         index.remove("one", [entry])
+
+    async def asked(self, entry: Entry) -> set[int]:
+        answered = asyncio.Event()
+        decisions = Decisions(self.catalog, answered.set)
+        scan = Scan([entry], decisions)
+        while True:
+            answered.clear()
+            found = {number: scan.match(change, lambda _: True) for number, change in self.rows.items()}
+            if None not in found.values():
+                await decisions.close()
+                return {number for number, one in found.items() if one is not None and one.ids}
+            async with asyncio.timeout(10):
+                await answered.wait()
 
     def expected(self, text: str) -> set[int]:
         where = " AND ".join(self.sql(part) for part in parse_filter(text))
@@ -153,7 +203,7 @@ class Oracle:
 
     def comparison(self, term: FilterTerm) -> str:
         column = f'"{term.column}"'
-        name = self.types.get(term.column, "text").partition("(")[0]
+        name = self.types.get(term.column, "text").partition("(")[0].partition(" ")[0]
         name = {"char": "bpchar", "bit": '"bit"'}.get(name, name)  # of any length
         if "->" in term.column:
             head, *keys = term.column.replace("->>", "->").split("->")
@@ -169,7 +219,7 @@ class Oracle:
                 return f"{column} IS {term.operands[0]}"
             case "isdistinct":
                 return f"{column} IS DISTINCT FROM {values[0]}"
-            case "like" | "ilike":
+            case "like" | "ilike" | "match" | "imatch":
                 return f"{column} {SQL[term.operator]} {quoted(term.operands[0] or '')}"
         return f"{column} {SQL[term.operator]} {values[0]}"
 
@@ -188,8 +238,8 @@ def column_of(type_name: str) -> str:
 
 @pytest.fixture
 async def oracle(database):
-    types = {column_of(name): name for name in (*LITERALS, *EQUALITY_ALONE)}
-    everything = {**LITERALS, **EQUALITY_ALONE}
+    everything = {**dict.fromkeys(OTHERS, ()), **LITERALS, **ASKED, **EQUALITY_ALONE}
+    types = {column_of(name): name for name in everything}
     with psycopg.connect(database.dsn, autocommit=True, options=SETTINGS) as session:
         session.execute(TYPES)
         columns = ", ".join(f'"{column}" {name}' for column, name in types.items())
@@ -197,7 +247,7 @@ async def oracle(database):
         session.execute("CREATE PUBLICATION p FOR TABLE t")
         for number in range(max(map(len, everything.values())) + 1):
             values = [
-                f"{quoted(literals[number])}::{name}" if number < len(literals) else "NULL"
+                f"{quoted(literals[number])}::{name.partition(' ')[0]}" if number < len(literals) else "NULL"
                 for name, literals in everything.items()
             ]
             session.execute(f"INSERT INTO t VALUES ({number}, {', '.join(values)})")
@@ -251,6 +301,57 @@ async def test_every_comparison_of_a_type_is_postgres_own(oracle: Oracle, type_n
 async def test_every_pattern_is_postgres_own(oracle: Oracle, type_name: str):
     for pattern, operator, negation in itertools.product(PATTERNS, ["like", "ilike"], ["", "not."]):
         await oracle.check(f"{column_of(type_name)}={negation}{operator}.{in_filter(pattern)}")
+
+
+@pytest.mark.parametrize("type_name", ["text", "varchar(10)", "char(4)", "name", FOREIGN])
+async def test_every_regular_expression_is_postgres_own(oracle: Oracle, type_name: str):
+    for pattern, operator, negation in itertools.product(REGEXES, ["match", "imatch"], ["", "not."]):
+        await oracle.check(f"{column_of(type_name)}={negation}{operator}.{in_filter(pattern)}")
+
+
+async def test_letters_of_another_locale_fold_as_postgres_folds_them(oracle: Oracle):
+    for pattern in PATTERNS:
+        await oracle.check(f"{column_of(FOREIGN)}=ilike.{in_filter(pattern)}")
+
+
+@pytest.mark.parametrize("type_name", [*ASKED])
+async def test_what_only_postgres_can_order_is_asked_of_it(oracle: Oracle, type_name: str):
+    column = column_of(type_name)
+    for literal, operator in itertools.product(ASKED[type_name], ORDERED):
+        assert (await oracle.entry(f"{column}={operator}.{in_filter(literal)}")).asks or operator in {"eq", "neq"}
+        await oracle.check(f"{column}={operator}.{in_filter(literal)}")
+    await oracle.check(f"or=({column}.lt.{in_filter(ASKED[type_name][0])},c_int4.eq.9),c_int8=not.is.null")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("c_text=match.(", "invalid regular expression for match filter: parentheses () not balanced"),
+        ('c_text=imatch."a{2,1}"', "invalid regular expression for imatch filter: "),
+        ("c_xid=lt.5", "operator does not exist: xid < xid"),
+        ("c_json=lt.1", "operator does not exist: json < json"),
+        ("c_int4=eq.99999999999", "out of range for type integer"),
+        ("c_price=lt.-1000", "violates check constraint"),
+        ("c_mood=lt.gloomy", "invalid input value for enum"),
+    ],
+)
+async def test_what_postgres_refuses_is_refused_at_once(oracle: Oracle, text: str, message: str):
+    with pytest.raises(BindingError, match=re.escape(message)):
+        await oracle.entry(text)
+
+
+async def test_a_pattern_that_takes_for_ever_is_given_up(oracle: Oracle):
+    entry = await oracle.entry(r"c_text=match.^(a?){20}(a{0,20}){20}(\1\2)*b$")
+    catalog = oracle.catalog
+    begin = asyncio.get_running_loop().time()
+    answers = await asyncio.gather(
+        catalog.decide(Question(25, None, "match", (r"(((a+)+)+)\1\2\3(((a*)*)*)*c",)), [b"a" * 40]),
+        catalog.canonical_text(INT4, "+7"),
+        return_exceptions=True,
+    )
+    assert answers[1] == b"7"
+    assert asyncio.get_running_loop().time() - begin < 4
+    assert entry.asks
 
 
 async def test_truth_is_two_valued(oracle: Oracle):

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from pgcast.matching.conditions import PATTERNS, Condition, Junction, question_of
+from pgcast.matching.conditions import PATTERNS, Condition, Junction, conditions_in, question_of
 from pgcast.matching.filters import FilterTerm, NoSuchTruth, TooManyItems, parse_filter
 from pgcast.matching.index import ROW_KINDS, Entry
 from pgcast.matching.likes import like_test
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgcast.engine.ports import Catalog, PublishedTable
-    from pgcast.matching.conditions import Part
+    from pgcast.matching.conditions import Part, Question
     from pgcast.matching.filters import FilterPart
     from pgcast.model.binding import Binding
     from pgcast.model.relation import TypeShape
@@ -63,12 +63,32 @@ async def entry_of(binding: Binding, tables: Sequence[PublishedTable], catalog: 
         binding.schema,
         binding.table,
         conditions,
+        binding.select,
+        binding.leave,
+        checker.asks(conditions),
     )
 
 
 def has_table(tables: Sequence[PublishedTable], schema: str | None, table: str | None) -> bool:
     """Say whether there is such a table; None stands for any."""
     return bool(_fitting(tables, schema, table))
+
+
+def blind_spots(entries: Sequence[Entry], tables: Sequence[PublishedTable]) -> str | None:
+    """Say where it cannot be told that a row leaves a filter, because an UPDATE does not carry the old values."""
+    blind: dict[str, None] = {}
+    for entry in entries:
+        columns = {condition.column for condition in conditions_in(entry.conditions)} if entry.leave else set()
+        for table in _fitting(tables, entry.schema, entry.table):
+            unknown = columns & {name for name, _ in table.columns} - table.identity
+            if unknown:
+                blind[f"{table.schema}.{table.name} ({', '.join(sorted(unknown))})"] = None
+    if not blind:
+        return None
+    return (
+        f"`leave` is not told for {', '.join(blind)}: the old values are not in the WAL; run ALTER TABLE ... REPLICA "
+        "IDENTITY FULL, or filter by columns of the key"
+    )
 
 
 async def legacy_condition(
@@ -120,12 +140,30 @@ class _Checker:
         if condition.operator != "is" and condition.operator not in PATTERNS:
             condition = replace(condition, canonical=await self.canonical(condition, shapes))
         for shape in shapes:
-            if question_of(condition, shape) is not None:
-                raise _Refused(
-                    f"operator {term.operator} on type {shape.name} needs Postgres' own comparison, which is not "
-                    "available on this server"
-                )
+            question = question_of(condition, shape)
+            if question is not None:
+                await self._try(question)
         return condition
+
+    async def _try(self, question: Question) -> None:
+        """Have Postgres make a comparison once, so that one that it refuses is refused here."""
+        sample = b"" if question.operator in PATTERNS else (question.operands or (None,))[0]
+        try:
+            await self.catalog.decide(question, [None, sample.encode() if isinstance(sample, str) else sample])
+        except BindingError as error:
+            text = error.message
+            if question.operator in {"match", "imatch"}:
+                reason = text.removeprefix("invalid regular expression: ")
+                text = f"invalid regular expression for {question.operator} filter: {reason}"
+            raise _Refused(text) from error
+
+    def asks(self, conditions: Sequence[Part]) -> bool:
+        """Say whether some condition needs answers of Postgres'."""
+        return any(
+            question_of(condition, condition.shape(shape)) is not None
+            for condition in conditions_in(conditions)
+            for shape in self.shapes(condition.column)
+        )
 
     def _located(self, term: FilterTerm) -> Condition:
         """Find the column, whose name may look like a path."""
@@ -186,8 +224,6 @@ def _check_select(binding: Binding, tables: Sequence[PublishedTable]) -> None:
     for name in binding.select:
         if name not in known:
             raise _Refused(f"invalid column for select {name}")
-    if binding.select:
-        raise _Refused("column selection is not available on this server")
 
 
 def _fitting(tables: Sequence[PublishedTable], schema: str | None, table: str | None) -> list[PublishedTable]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pgcast.engine.bindings import entry_of, has_table, legacy_condition
+from pgcast.engine.bindings import blind_spots, entry_of, has_table, legacy_condition
 from pgcast.engine.groups import Reading
 from pgcast.matching.index import ROW_KINDS, Entry
 from pgcast.model.change import Kind
@@ -46,6 +46,17 @@ async def entries_of(bindings: Sequence[Binding], catalog: Catalog) -> tuple[Ent
     except BindingError:
         # That answer may be older than the table or column that it lacks.
         return await _entries_of(bindings, await catalog.published_tables(is_fresh=True), catalog)
+
+
+async def note_on(entries: Sequence[Entry], catalog: Catalog) -> str | None:
+    """Return what a client has to know of entries that are served, but not wholly.
+
+    Raises:
+        DatabaseError: The database could not be asked.
+    """
+    if not any(entry.leave for entry in entries):
+        return None
+    return blind_spots(entries, await catalog.published_tables())
 
 
 async def legacy_entries_of(rest: str, catalog: Catalog) -> tuple[Entry, ...]:

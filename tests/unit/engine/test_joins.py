@@ -125,7 +125,7 @@ async def test_a_wildcard_with_a_filter_takes_every_table_that_has_the_column():
         (binding(filter="data=eq.{}"), "Exception: operator eq does not exist for type json"),
         (binding(table=None, filter="nope=eq.1"), "invalid column for filter nope"),
         (binding(filter="id"), "Error parsing `filter` params"),
-        (binding(select=("id",)), "column selection is not available"),
+        (binding(select=("id", "nope")), "Exception: invalid column for select nope"),
     ],
 )
 async def test_what_cannot_be_served_is_said(asked: Binding, message: str):
