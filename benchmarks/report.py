@@ -81,6 +81,56 @@ class Results:
             print(f"{name:26}{OURS} / {other} = {_summary(cost)} in CPU time")
 
 
+class Latencies:
+    """How long something took beside a load, and without it, in the same round.
+
+    Args:
+        scenario: Its name, the first word of its lines.
+        quiet: What the time without load is called.
+        goal_ms: What the longest should stay under.
+    """
+
+    def __init__(self, scenario: str, quiet: str, goal_ms: float) -> None:
+        self.scenario = scenario
+        self.mistakes: list[str] = []
+        self._quiet = quiet
+        self._goal_ms = goal_ms
+        self._rounds: dict[str, list[tuple[list[float], list[float]]]] = {}
+
+    def add(self, workload: str, number: int, quiet_ms: list[float], loaded_ms: list[float]) -> None:
+        """Keep the times of a round."""
+        self._rounds.setdefault(workload, []).append((quiet_ms, loaded_ms))
+        say(f"{self.scenario} {workload}, round {number}: at most {max(loaded_ms):.1f} ms of {len(loaded_ms)}")
+
+    def add_mistake(self, workload: str, number: int, mistake: Exception) -> None:
+        """Keep what went wrong in a round, in place of its times."""
+        self.mistakes.append(f"{self.scenario} {workload}, round {number}: {mistake}")
+        say(self.mistakes[-1])
+
+    def print(self) -> None:
+        """Print the table, all rounds together, then the ratios of one round each."""
+        print(f"\n{'milliseconds':34}{'p50':>10}{'p99':>10}{'max':>10}{'count':>8}")
+        for workload, rounds in self._rounds.items():
+            for what, which in ((self._quiet, 0), (workload, 1)):
+                times = [ms for one in rounds for ms in one[which]]
+                p50, p99, longest = (_quantile(times, part) for part in (0.5, 0.99, 1))
+                print(f"{f'{self.scenario} {what}':34}{p50:>10.2f}{p99:>10.2f}{longest:>10.2f}{len(times):>8}")
+        print()
+        for workload, rounds in self._rounds.items():
+            name = f"{self.scenario} {workload}"
+            for title, part in (("p50", 0.5), ("p99", 0.99)):
+                ratios = [_quantile(loaded, part) / _quantile(quiet, part) for quiet, loaded in rounds]
+                print(f"{name:34}{title} beside it / {self._quiet} = {_summary(ratios)}")
+            longest = max(ms for _, loaded in rounds for ms in loaded)
+            verdict = "within" if longest <= self._goal_ms else "beyond"
+            print(f"{name:34}max {longest:.1f} ms, {verdict} the goal of {self._goal_ms:g} ms")
+
+
+def _quantile(times: list[float], part: float) -> float:
+    ordered = sorted(times)
+    return ordered[min(int(len(ordered) * part), len(ordered) - 1)]
+
+
 def say(text: str) -> None:
     """Tell on standard error how far we are."""
     print(text, file=sys.stderr, flush=True)

@@ -140,10 +140,14 @@ def node_factory(folder: Path) -> Iterator[NodeFactory]:
             node.start()
         return node
 
-    yield start_one
+    try:
+        yield start_one
+    finally:
+        for node in nodes:
+            if node.process is not None:
+                node.stop()
     for node in nodes:
         if node.process is not None:
-            node.stop()
             assert "Traceback" not in node.log(), node.log()
             assert '"exception"' not in node.log(), node.log()
 

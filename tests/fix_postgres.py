@@ -34,12 +34,6 @@ def postgres_binaries() -> Binaries:
     return find_binaries(int(chosen)) if chosen.isdecimal() else binaries_in(Path(chosen))
 
 
-@pytest.fixture(scope="session")
-def postgres_version(postgres_binaries: Binaries) -> int:
-    """The major version, for example 18."""
-    return int(postgres_binaries.version().partition(".")[0])
-
-
 @pytest.fixture(autouse=True)
 def _only_where_possible(request: pytest.FixtureRequest) -> None:
     """Skip a test marked `postgres(first, last=..., why=...)` on the versions that cannot do what it is about."""
@@ -62,6 +56,13 @@ def cluster(postgres_binaries: Binaries) -> Iterator[Cluster]:
     """The session's cluster: never stopped, and its settings never changed, by a test."""
     with Cluster(postgres_binaries, durable=False, cached=True) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres_version(cluster: Cluster) -> int:
+    """The major version, for example 18."""
+    with cluster.connect() as connection:
+        return connection.info.server_version // 10_000
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ async def test_insert_update_and_delete_reach_a_client(node: Node, published: Da
     assert inserted["data"]["position"] < updated["position"] < deleted["position"]
 
 
-async def test_the_oldest_protocol_gets_four_kinds_of_topic(node: Node, published: Database):
+async def test_the_oldest_protocol_gets_four_kinds_of_topic(node: Node, published: Database, postgres_version: int):
     topics = ["realtime:*", "realtime:public", "realtime:public:todos", "realtime:public:todos:id=eq.1"]
     async with RealtimeClient(node.url, vsn="1.0.0") as client:
         for topic in topics:
@@ -49,9 +49,10 @@ async def test_the_oldest_protocol_gets_four_kinds_of_topic(node: Node, publishe
         published.execute("insert into todos values (2, 'tea')")
         got = [await client.receive() for _ in topics[:3]]
         assert sorted(message["topic"] for message in got) == sorted(topics[:3])
-        published.execute("truncate todos")
-        got = [await client.receive() for _ in topics[:3]]
-        assert {message["event"] for message in got} == {"TRUNCATE"}
+        if postgres_version >= 11:  # before, it is not published
+            published.execute("truncate todos")
+            got = [await client.receive() for _ in topics[:3]]
+            assert {message["event"] for message in got} == {"TRUNCATE"}
 
 
 async def test_a_filter_lets_only_equal_rows_through(node: Node, published: Database):
@@ -118,7 +119,7 @@ async def test_a_transaction_that_was_open_at_the_join_is_delivered(node: Node, 
 async def test_a_write_right_after_the_reply_is_always_delivered(node: Node, published: Database):
     connection = published.connect()
     async with RealtimeClient(node.url) as client:
-        for number in range(200):
+        for number in range(1000):
             topic = f"realtime:room:{number}"
             await client.join(topic, {"event": "INSERT", "schema": "public", "table": "todos"}, subscribed=False)
             connection.execute("insert into todos values (%s, 'x')", (number,))
@@ -181,7 +182,7 @@ async def test_a_since_that_cannot_be_read_is_a_parameter_error(node: Node):
             "for the given connect parameters: [event: *, schema: public, table: nope, filters: [], select: nil]",
         ),
         ({**TODOS, "filter": "nope=eq.1"}, "Exception: invalid column for filter nope"),
-        ({**TODOS, "filter": "id=eq.one"}, 'Exception: invalid input syntax for type bigint: "one"'),
+        ({**TODOS, "filter": "id=eq.one"}, "Exception: invalid input syntax for "),
         ({**TODOS, "filter": "id"}, "Error parsing `filter` params: 'id' is not column=operator.value"),
     ],
 )

@@ -35,9 +35,10 @@ TYPES = r"""
     CREATE TYPE nested AS (name text, inside pair, list integer[], pairs pair[], at timestamptz, js jsonb, ok boolean);
     CREATE TYPE one AS (sole text);
     CREATE TYPE huge AS (n numeric);
-    CREATE DOMAIN pair_domain AS pair;
     CREATE TYPE timerange AS RANGE (subtype = time);
 """
+
+TYPES_FROM_11 = "CREATE DOMAIN pair_domain AS pair"
 
 LITERALS: dict[str, list[str]] = {
     "bool": ["t", "f"],
@@ -233,6 +234,8 @@ EXCEPTIONS = [
 def session(database) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(database.dsn, options=SETTINGS, autocommit=True) as connection:
         connection.execute(TYPES)
+        if connection.info.server_version >= 110_000:
+            connection.execute(TYPES_FROM_11)
         yield connection
 
 

@@ -80,7 +80,7 @@ class Owner:
         join_ref, topic, event, payload = message
         self.next_ref += 1
         ref = f"{event} {self.next_ref}"
-        if event in {"phx_join", "phx_leave", "heartbeat"}:
+        if event in {"phx_join", "phx_leave"} or (event == "heartbeat" and topic == "phoenix"):
             self.asked[ref] += 1
         frame = {"topic": topic, "event": event, "payload": payload, "ref": ref, "join_ref": join_ref}
         if self.vsn == "2.0.0":

@@ -12,6 +12,7 @@ import asyncio
 from typing import TYPE_CHECKING, TypeAlias
 
 from pgcast.engine.groups import Reading
+from pgcast.fanout.tick import gather
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pgcast.engine.hold import Hold
     from pgcast.engine.ports import Outlet
     from pgcast.engine.resume import Readers
-    from pgcast.fanout.ring import Tick
+    from pgcast.fanout.tick import Tick
     from pgcast.fanout.window import Window
 
 _SLICE_SOCKETS = 1000
@@ -114,7 +115,7 @@ class Flusher:
         shared: dict[Outlet, list[bytes]] = {}
         left = _SLICE_SOCKETS
         for group, tick, members in jobs:
-            content = tick.content
+            first, *more = tick.pieces
             for member in members:
                 outlet = member.outlet
                 if member not in group.level:
@@ -122,16 +123,19 @@ class Flusher:
                 if outlet.is_paused:
                     self._park(member, tick)
                 elif outlet.members == 1:
-                    outlet.write(content)
+                    outlet.write(first)
+                    for piece in more:
+                        outlet.write(piece)
                 else:
-                    shared.setdefault(outlet, []).append(content)
+                    shared.setdefault(outlet, []).extend(tick.pieces)
                 left -= 1
                 if left <= 0:
                     left = _SLICE_SOCKETS
                     yield
             self.writes += len(members)
-        for outlet, contents in shared.items():
-            outlet.write(b"".join(contents))
+        for outlet, pieces in shared.items():
+            for piece in gather(pieces):
+                outlet.write(piece)
         self._settle(group for group, _, _ in jobs)
 
     def _settle(self, groups: Iterable[Group]) -> None:
@@ -140,7 +144,7 @@ class Flusher:
             if not group.behind:
                 group.ring.clear()
             elif not group.level:
-                self._hold.consider(group)
+                self._hold.begin(group)
 
     def _park(self, member: Member, tick: Tick) -> None:
         """Leave a member behind that does not take this tick: its cursor stands on it."""
@@ -167,7 +171,8 @@ class Flusher:
             member.cursor = ticks[-1].number + 1
             following = ring.since(member.cursor, 0)
             member.window_at = following[0].window_start if following else ticks[-1].window_end
-            member.outlet.write(b"".join([tick.content for tick in ticks]))
+            for piece in gather(piece for tick in ticks for piece in tick.pieces):
+                member.outlet.write(piece)
 
     def make_level(self, member: Member) -> None:
         """Let a member share its group's ticks from now on."""

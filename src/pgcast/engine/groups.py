@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pgcast.fanout.tick import LARGE_BYTES, gather
 from pgcast.frames.websocket import frame_header
 from pgcast.model.lsn import NO_LSN, Lsn
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pgcast.engine.ports import FrameText, Outlet
-    from pgcast.fanout.ring import Ring, Tick
+    from pgcast.fanout.ring import Ring
+    from pgcast.fanout.tick import Tick
     from pgcast.matching.index import Entry
     from pgcast.matching.scan import Scan
     from pgcast.model.change import Change, Kind
@@ -92,15 +94,19 @@ class Group:
         has_one_view: Whether a change is one message for all its bindings, in today's protocol.
         asks: Whether some filter needs answers of Postgres': then all members read the window, and none is ever level.
         scan: What tests changes for members that read the window; made by the first of them.
+        is_exempt: Whether it has held the stream up for as long as it may, and nobody has been level since.
+        is_stalled: Whether it held the stream up and nobody took anything, nor has since.
     """
 
     __slots__ = (
+        "_has_large",
         "_parts",
         "asks",
         "behind",
         "has_one_view",
         "is_exempt",
         "is_legacy",
+        "is_stalled",
         "level",
         "pending",
         "pending_from",
@@ -128,6 +134,8 @@ class Group:
         self.pending: list[bytes] = []
         self.pending_from = 0
         self.is_exempt = False
+        self.is_stalled = False
+        self._has_large = False
         self._parts: dict[tuple[int, ...] | Kind, tuple[bytes, bytes]] = {}
 
     @property
@@ -149,18 +157,21 @@ class Group:
         prefix, suffix = self._parts.get(key) or self._make_parts(key)
         length = len(prefix) + len(data) + len(suffix)
         self.pending += (frame_header(length), prefix, data, suffix)
+        if length >= LARGE_BYTES:
+            self._has_large = True
         return length
 
-    def frame(self, key: tuple[int, ...] | Kind, data: bytes) -> bytes:
-        """Return one change's frame, for a member that is served alone."""
+    def frame(self, key: tuple[int, ...] | Kind, data: bytes) -> tuple[bytes, ...]:
+        """Return the parts of one change's frame, for a member that is served alone."""
         prefix, suffix = self._parts.get(key) or self._make_parts(key)
-        return b"".join((frame_header(len(prefix) + len(data) + len(suffix)), prefix, data, suffix))
+        return frame_header(len(prefix) + len(data) + len(suffix)), prefix, data, suffix
 
     def take_tick(self, window_end: int) -> Tick:
         """Join what is pending, once for everybody, and put it on the ring."""
-        content = b"".join(self.pending)
+        pieces = gather(self.pending) if self._has_large else (b"".join(self.pending),)
+        self._has_large = False
         self.pending.clear()
-        return self.ring.append(content, self.pending_from, window_end)
+        return self.ring.append(pieces, self.pending_from, window_end)
 
     def _make_parts(self, key: tuple[int, ...] | Kind) -> tuple[bytes, bytes]:
         if len(self._parts) >= _MAX_PARTS:

@@ -1,9 +1,11 @@
 """Bursts slow the reading of the WAL; they do not cost the readers.
 
 A transaction of a million rows outruns every client. When no member of a group is level any more and one of them still
-takes bytes, reading pauses until the fastest is level again: the WAL on Postgres' disk is the spool. Slower than the
-fastest is slow (that is for ring and window); a group in which nobody takes bytes is not waited for; and a pause is
-bounded, so that one crawling client cannot hold up the others for long.
+takes bytes, reading pauses until the fastest is level again: the WAL on Postgres' disk is the spool. Likewise when the
+window would drop what a member reads that is the quickest of its group, or that waits for nobody but us: reading pauses
+until it has half of the window behind it. Slower than the fastest is slow (that is for ring and window); a group in
+which nobody takes bytes is not waited for until somebody does; and a pause is bounded, so that one crawling client
+cannot hold up the others for long.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pgcast.engine.groups import Group
 
 STALLED_S = 1.0
@@ -37,14 +41,34 @@ class Hold:
         """Whether reading should pause."""
         return bool(self._waits)
 
-    def consider(self, group: Group) -> None:
-        """Hold for a group whose members have all fallen behind; after each of its ticks."""
-        if group.behind and not group.level and not group.is_exempt and group not in self._waits:
-            self._waits[group] = _Wait(group, asyncio.get_running_loop().time())
+    def may_hold(self, group: Group) -> bool:
+        """Say whether a group is waited for, should it come to that."""
+        return not group.is_exempt and not group.is_stalled
+
+    def begin(self, group: Group, until: int | None = None) -> None:
+        """Hold for a group, if it may; nothing happens if it holds already.
+
+        Args:
+            group: The group; nobody in it is level, or the window would drop what one of them reads.
+            until: For those who read the window: the number that releases them, see `passed`; None for the others.
+        """
+        if group not in self._waits and self.may_hold(group):
+            self._waits[group] = _Wait(group, asyncio.get_running_loop().time(), until)
+
+    def passed(self, group: Group, number: int) -> None:
+        """Note how far those who read the window have come: the end of their hold, if that is far enough."""
+        wait = self._waits.get(group)
+        if wait is not None and wait.until is not None and number >= wait.until:
+            del self._waits[group]
+            self._changed.set()
+
+    def groups(self) -> list[Group]:
+        """Return the groups that hold now."""
+        return list(self._waits)
 
     def release(self, group: Group) -> None:
         """End the hold for a group: a member is level again, or the last one has gone."""
-        group.is_exempt = False
+        group.is_exempt = group.is_stalled = False
         if self._waits.pop(group, None) is not None:
             self._changed.set()
 
@@ -66,27 +90,32 @@ class Hold:
     def _give_up_where_due(self, now_s: float) -> None:
         for group, wait in list(self._waits.items()):
             wait.look(now_s)
-            if now_s - wait.moved_at_s > STALLED_S or now_s - wait.began_at_s > self._limit_s:
-                group.is_exempt = True
+            group.is_stalled = now_s - wait.moved_at_s > STALLED_S
+            group.is_exempt = now_s - wait.began_at_s > self._limit_s
+            if not self.may_hold(group):
                 del self._waits[group]
 
 
 class _Wait:
-    """One group's pause: since when, and when one of its members last took something."""
+    """One group's pause: since when, until when, and when one of its members last took something."""
 
-    __slots__ = ("_group", "_left", "began_at_s", "moved_at_s")
+    __slots__ = ("_group", "_left", "began_at_s", "moved_at_s", "until")
 
-    def __init__(self, group: Group, now_s: float) -> None:
+    def __init__(self, group: Group, now_s: float, until: int | None) -> None:
         self._group = group
         self.began_at_s = now_s
         self.moved_at_s = now_s
-        self._left = self._measure()
+        self.until = until
+        self._left = list(self._measure())
 
     def look(self, now_s: float) -> None:
-        left = self._measure()
+        left = list(self._measure())
         if left != self._left:
             self._left = left
             self.moved_at_s = now_s
 
-    def _measure(self) -> list[tuple[int, int]]:
-        return [(member.cursor, member.outlet.buffered_bytes()) for member in self._group.behind]
+    def _measure(self) -> Iterator[tuple[int, int]]:
+        for member in self._group.behind:
+            yield member.cursor, member.outlet.buffered_bytes()
+        for member in self._group.reading:
+            yield member.reading.at if member.reading is not None else 0, member.outlet.buffered_bytes()

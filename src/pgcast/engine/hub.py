@@ -69,6 +69,7 @@ class Hub:
         self.readers = Readers(self.window, payloads, as_text=limits.legacy_as_text)
         self.flusher = Flusher(self.window, self.readers, self.hold, gap_s=limits.flush_gap_s)
         self.readers.when_level = self.flusher.make_level
+        self.readers.when_served = self._ease
         self._payloads = payloads
         self._limits = limits
         self._budget = RingBudget(limits.rings_bytes)
@@ -121,9 +122,17 @@ class Hub:
     def batch_done(self, now_s: float) -> None:
         """End the tick if it may end, and trim the window; after each batch of envelopes."""
         self.flusher.flush_when_due()
-        self.window.trim(now_s)
+        self.trim(now_s)
         if len(self.readers):
             self.readers.serve_soon()
+
+    def trim(self, now_s: float) -> None:
+        """Trim the window; what is over its limits and somebody still needs stays, and the stream waits for them."""
+        needed = {group: at for group, at in self.readers.needed().items() if self.hold.may_hold(group)}
+        over = self.window.trim(now_s, min(needed.values(), default=None))
+        for group, at in needed.items():
+            if at < over:
+                self.hold.begin(group, until=max(over, (self.window.start + self.window.end) // 2))
 
     def passed(self, lsn: Lsn) -> None:
         """Note that everything that commits below `lsn` has been published."""
@@ -191,6 +200,7 @@ class Hub:
         for member in list(self._members.get(outlet, ())):
             if outlet.is_paused:
                 return
+            member.group.is_stalled = False
             if member in member.group.behind:
                 self.flusher.serve_behind(member)
         self.readers.serve_soon()
@@ -210,6 +220,15 @@ class Hub:
             self.flusher.flush_now()
         if self.hold.is_on:
             await self.hold.wait()
+
+    def _ease(self) -> None:
+        """Let the stream go on that waited for those who read the window, once they have come far enough."""
+        if not self.hold.is_on:
+            return
+        needed = self.readers.needed()
+        for group in self.hold.groups():
+            self.hold.passed(group, needed.get(group, self.window.end))
+        self.trim(asyncio.get_running_loop().time())
 
     @property
     def member_count(self) -> int:

@@ -33,12 +33,15 @@ if TYPE_CHECKING:
     from pgcast.engine.hub import Hub
     from pgcast.engine.ports import Database, StreamStart
     from pgcast.model.lsn import Lsn
+    from pgcast.model.relation import Table
     from pgcast.wal.decoder import Message
 
 log = structlog.get_logger()
 
 _STATUS_S = 1.0
 _TURN_S = 0.005
+_TABLES_S = 1.0
+_TABLES_POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Pipeline:
         self._backoff = backoff
         self._when_lost = when_lost
         self._decoder = Decoder()
+        self._tables: dict[int, Table] = {}
         self._transaction: Transaction | None = None
         self._interruption: PgcastError | None = None
         self._start_over_because = ""
@@ -104,6 +108,7 @@ class Pipeline:
 
     async def run(self) -> None:
         """Follow the stream for ever, opening it again whenever it breaks; the stream may be open already."""
+        keeping = asyncio.create_task(self._keep_tables_current(), name="tables")
         try:
             while True:
                 try:
@@ -120,6 +125,7 @@ class Pipeline:
                     await self._drop_slot()
                 await asyncio.sleep(self._backoff.next_s())
         finally:
+            keeping.cancel()
             self._stop_status()
             self.health.is_streaming = False
 
@@ -175,6 +181,7 @@ class Pipeline:
         self.epoch = epoch
         self._decoder = Decoder()
         self.confirmed_at_s = self.confirmed_at_s or self._loop.time()
+        self._tables = {}
         self.health.is_streaming = True
         self.health.heard_at_s = self._loop.time()
         self.health.trouble = ""
@@ -282,14 +289,41 @@ class Pipeline:
             self._commit(message)
         elif isinstance(message, RelationMessage):
             # Rows that follow need the table, so the stream waits for the catalog; it is asked once per announcement.
-            table = await self._catalog.describe(message.relation)
-            self._decoder.readers[message.relation.oid] = make_row_reader(table)
+            self._know(await self._catalog.describe(message.relation))
         elif isinstance(message, Truncate):
             now_s = self._loop.time()
             for oid in message.relation_oids:
                 reader = self._decoder.readers.get(oid)
                 if reader is not None:
                     self._publish(reader.truncate(), 0, now_s)
+
+    def _know(self, table: Table) -> None:
+        """Read the rows that follow as this table's."""
+        self._tables[table.relation.oid] = table
+        self._decoder.readers[table.relation.oid] = make_row_reader(table)
+
+    async def _keep_tables_current(self) -> None:
+        """Every second, learn what has changed about the tables without an announcement.
+
+        It counts from the place on at which the catalog was asked: rows before it may be from before the change.
+        """
+        while True:
+            await asyncio.sleep(_TABLES_S)
+            tables = self._tables
+            asked = dict(tables)
+            try:
+                altered = await self._catalog.altered(asked.values()) if asked else {}
+                insert_lsn = (await self._catalog.snapshot()).insert_lsn if altered else NO_LSN
+            except PgcastError as error:
+                log.debug("the tables' definitions could not be compared", error=error.message)
+                continue
+            while self.progress.received < insert_lsn and tables is self._tables:
+                self.ask_for_progress()
+                await asyncio.sleep(_TABLES_POLL_S)
+            for oid, table in altered.items():
+                # Whatever was announced meanwhile is newer.
+                if self._tables.get(oid) is asked[oid]:
+                    self._know(table)
 
     def _begin(self, begin: Begin) -> None:
         self.progress.begin(begin.final_lsn)
@@ -336,7 +370,7 @@ class Pipeline:
         A position is confirmed in a message of its own, followed by one without: a flush position that stays behind
         in the last message keeps a stopping Postgres waiting.
         """
-        self._hub.window.trim(self._loop.time())
+        self._hub.trim(self._loop.time())
         confirmable: Lsn = self._hub.window.confirmable
         if confirmable > self.confirmed:
             self._note_confirmed(confirmable)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from pgcast.matching.conditions import Question
     from pgcast.model.lsn import Lsn
@@ -112,6 +112,17 @@ class Catalog(Protocol):
 
         What the catalog no longer knows is filled from the relation and the built-in types; only a lost connection
         raises.
+
+        Raises:
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+    async def altered(self, tables: Collection[Table]) -> Mapping[int, Table]:
+        """Return those tables, by OID, of which the catalog now says otherwise, as it says now.
+
+        That is about what Postgres does not announce by itself: the schema's name (below version 16), and the names,
+        elements and fields of types.
 
         Raises:
             DatabaseError: The database could not be asked.
@@ -232,7 +243,7 @@ class Outlet(Protocol):
         ...
 
     def write(self, content: bytes) -> None:
-        """Send whole WebSocket frames; dropped silently once the outlet is closed."""
+        """Send WebSocket frames, or a piece of a large one whose rest follows at once; dropped once it is closed."""
         ...
 
     def buffered_bytes(self) -> int:

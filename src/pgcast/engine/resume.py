@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from pgcast.engine.views import Views
+from pgcast.fanout.tick import gather
 from pgcast.matching.scan import Found, Scan
 from pgcast.model.lsn import NO_LSN
 
@@ -42,11 +43,13 @@ class Readers:
 
     Attributes:
         when_level: Called with a member that has read everything and has been taken off the readers; set by the owner.
+        when_served: Called after each turn of serving; set by the owner.
         passed_lsn: Everything that commits below it is in the window.
         ask: Says what Postgres says of a value; set by the owner, where there are filters that need it.
     """
 
     when_level: Callable[[Member], None]
+    when_served: Callable[[], None]
     ask: Ask | None = None
 
     def __init__(self, window: Window, payloads: Payloads, *, as_text: bool) -> None:
@@ -86,6 +89,25 @@ class Readers:
         """Say whether a reader waits for the stream to pass the place of its join."""
         return any(member.reading is not None and member.reading.until > self.passed_lsn for member in self._members)
 
+    def needed(self) -> dict[Group, int]:
+        """Return, of each group that has one, the oldest change that a reader needs which is not slow.
+
+        Not slow is who waits for nothing but us, and who is ahead of everybody else in its group.
+        """
+        needed: dict[Group, int] = {}
+        furthest: dict[Group, int] = {}
+        for member in self._members:
+            group, reading = member.group, member.reading
+            if reading is None:
+                continue
+            if not member.outlet.is_paused:
+                needed[group] = min(reading.at, needed.get(group, reading.at))
+            if not group.level and not group.behind:
+                furthest[group] = max(reading.at, furthest.get(group, 0))
+        for group, at in furthest.items():
+            needed[group] = min(at, needed.get(group, at))
+        return needed
+
     def serve_soon(self) -> None:
         """Serve all that can take something, in the next turn of the loop."""
         if self._turn is None:
@@ -102,7 +124,9 @@ class Readers:
                     # The others come first next time.
                     self._members[member] = self._members.pop(member, None)
                     self.serve_soon()
+                    self.when_served()
                     return
+        self.when_served()
 
     def _advance(self, member: Member, reading: Reading) -> bool:
         """Serve one chunk; say whether there may be more."""
@@ -116,7 +140,7 @@ class Readers:
                 self.stop(member)
                 self.when_level(member)
             return False
-        frames: list[bytes] = []
+        parts: list[bytes] = []
         size = 0
         is_waiting = False
         for change in changes:
@@ -128,15 +152,15 @@ class Readers:
                 continue
             reading.at += 1
             for frame in self._frames(member.group, change, found):
-                frames.append(frame)
-                size += len(frame)
+                parts += frame
+                size += sum(map(len, frame))
             if size > _CHUNK_BYTES:
                 break
-        if frames:
-            member.outlet.write(b"".join(frames))
+        for piece in gather(parts):
+            member.outlet.write(piece)
         return not is_waiting
 
-    def _frames(self, group: Group, change: Change, found: Found) -> Iterator[bytes]:
+    def _frames(self, group: Group, change: Change, found: Found) -> Iterator[tuple[bytes, ...]]:
         if not found.ids and not found.left:
             return
         views = Views(self._payloads, change, as_text=self._as_text)

@@ -1,32 +1,16 @@
 """A group's recent ticks, for the readers that are slower than the stream.
 
-A tick is what one flush wrote to every level member of a group: one `bytes`, shared. Members that could not take it
-keep a cursor, the number of the next tick they need. Ticks are numbered from 0 for the life of the group; the ring
+A tick is what one flush wrote to every level member of a group. Members that could not take it keep a cursor, the
+number of the next tick they need. Ticks are numbered from 0 for the life of the group; the ring
 holds the newest of them, and only while somebody is behind.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from itertools import islice
 
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """What one flush writes to one group.
-
-    Attributes:
-        number: Its place in the group's sequence of ticks.
-        content: Whole WebSocket frames, joined.
-        window_start: The number, in the window, of the first change in it.
-        window_end: The window's end when it was made: ticks up to this one hold all that matched below.
-    """
-
-    number: int
-    content: bytes
-    window_start: int
-    window_end: int
+from pgcast.fanout.tick import Tick
 
 
 class RingBudget:
@@ -43,7 +27,7 @@ class RingBudget:
 
     def took(self, ring: Ring, tick: Tick) -> None:
         """Count a tick that a ring has taken, and make room if all rings together are over the limit."""
-        self.total_bytes += len(tick.content)
+        self.total_bytes += tick.size_bytes
         order = self._order
         order.append((ring, tick.number))
         while order and (self.total_bytes > self._limit_bytes or not order[0][0].holds(order[0][1])):
@@ -78,12 +62,12 @@ class Ring:
         """The number of the oldest tick that is held; `next_number` when none is."""
         return self._ticks[0].number if self._ticks else self.next_number
 
-    def append(self, content: bytes, window_start: int, window_end: int) -> Tick:
+    def append(self, pieces: tuple[bytes, ...], window_start: int, window_end: int) -> Tick:
         """Number a new tick and hold it; the oldest go while the ring is over its limit."""
-        tick = Tick(self.next_number, content, window_start, window_end)
+        tick = Tick(self.next_number, pieces, sum(map(len, pieces)), window_start, window_end)
         self.next_number += 1
         self._ticks.append(tick)
-        self.size_bytes += len(content)
+        self.size_bytes += tick.size_bytes
         while self.size_bytes > self._limit_bytes and len(self._ticks) > 1:
             self._drop_first()
         self._budget.took(self, tick)
@@ -104,7 +88,7 @@ class Ring:
         taken: list[Tick] = []
         size = 0
         for tick in islice(self._ticks, number - self.first_number, None):
-            size += len(tick.content)
+            size += tick.size_bytes
             if taken and size > limit_bytes:
                 break
             taken.append(tick)
@@ -122,6 +106,6 @@ class Ring:
         self.size_bytes = 0
 
     def _drop_first(self) -> None:
-        size = len(self._ticks.popleft().content)
+        size = self._ticks.popleft().size_bytes
         self.size_bytes -= size
         self._budget.freed(size)

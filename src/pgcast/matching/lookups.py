@@ -10,6 +10,7 @@ Items are whatever the index keeps, compared by identity.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ class Intervals(Generic[Item]):
 class _Level(Generic[Item]):
     """Sorted intervals as a tree: the middle of a part is its root, and knows the highest end in the part."""
 
-    __slots__ = ("_highest", "_highs", "_lows", "items")
+    __slots__ = ("_highest", "_highest_before", "_highs", "_lows", "items")
 
     def __init__(self, intervals: dict[Item, tuple[Any, Any]]) -> None:
         ordered = sorted(intervals.items(), key=lambda pair: pair[1][0])
@@ -185,6 +186,7 @@ class _Level(Generic[Item]):
         self._lows = [low for _, (low, _) in ordered]
         self._highs = [high for _, (_, high) in ordered]
         self._highest = list(self._highs)
+        self._highest_before = list(accumulate(self._highs, max))
         self._build(0, len(ordered))
 
     def __len__(self) -> int:
@@ -202,8 +204,9 @@ class _Level(Generic[Item]):
 
     def find(self, point: Any) -> Iterator[Item]:
         """Go through the items whose interval contains a point."""
-        if not self._lows or self._lows[0] > point:
-            return
+        begun = bisect_right(self._lows, point)
+        if not begun or self._highest_before[begun - 1] < point:
+            return  # all that begin before the point end before it: so it is nearly always where they do not overlap
         parts = [(0, len(self._lows))]
         while parts:
             begin, end = parts.pop()

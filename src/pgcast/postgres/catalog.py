@@ -26,10 +26,10 @@ from pgcast.postgres.identities import identities_of
 from pgcast.postgres.judging import judge
 from pgcast.postgres.pool import Pool
 from pgcast.postgres.refusals import quote_identifier, server_text, translate
-from pgcast.postgres.types import shapes_of
+from pgcast.postgres.types import FIRST_USER_OID, UNKNOWN, shapes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from pgcast.matching.conditions import Question
     from pgcast.model.relation import Relation
@@ -41,6 +41,7 @@ _JUDGES: Final = 2
 _JUDGE_S: Final = 2.0
 _PUBLISHED_FOR_S: Final = 1.0
 _CASTS_KEPT: Final = 10_000
+_USER_CASTS_KEPT_S: Final = 1.0  # an enum's values may be renamed
 _CAST_LENGTH_LIMIT: Final = 1000
 
 # Of the input of date and time types, these mean something else each time.
@@ -72,6 +73,11 @@ _LEAF_IDENTITIES: Final = """
     JOIN pg_class c ON c.oid = tree.oid AND c.relkind = 'r'
     LEFT JOIN pg_index i ON i.indrelid = c.oid AND CASE c.relreplident
         WHEN 'd' THEN i.indisprimary AND i.indimmediate WHEN 'i' THEN i.indisreplident ELSE false END
+"""
+
+_SCHEMAS: Final = """
+    SELECT c.oid::int8, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.oid = ANY ($1::oid[])
 """
 
 _SNAPSHOT: Final = "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text"
@@ -110,7 +116,8 @@ class PostgresCatalog:
         self._is_below_13 = False
         self._published: tuple[float, Sequence[PublishedTable]] = (float("-inf"), ())
         self._asking: asyncio.Task[None] | None = None
-        self._casts: OrderedDict[tuple[int, str], bytes] = OrderedDict()
+        # Each with the time until which it holds.
+        self._casts: OrderedDict[tuple[int, str], tuple[bytes, float]] = OrderedDict()
 
     async def describe(self, relation: Relation) -> Table:
         """Complete an announced relation with types, primary key and row security, matched by OID and column name.
@@ -137,6 +144,24 @@ class PostgresCatalog:
             primary_key=_key_places(relation, key),
             has_row_security=has_row_security,
         )
+
+    async def altered(self, tables: Collection[Table]) -> Mapping[int, Table]:
+        """Return those tables, by OID, of which the catalog now says otherwise, as it says now."""
+        type_oids = {shape.oid for table in tables for shape in table.types if shape.oid >= FIRST_USER_OID}
+        try:
+            cursor = await self._pool.ask(_SCHEMAS, [[table.relation.oid for table in tables]])
+            schemas = dict(await cursor.fetchall())
+            shapes = await shapes_of(self._pool, type_oids) if type_oids else {}
+        except psycopg.Error as error:
+            raise translate(error, self._names, otherwise=DatabaseError) from error
+        found: dict[int, Table] = {}
+        for table in tables:
+            oid = table.relation.oid
+            types = tuple(_known(shapes.get(shape.oid), shape) for shape in table.types)
+            schema = schemas.get(oid, table.schema)
+            if (schema, types) != (table.schema, table.types):
+                found[oid] = replace(table, relation=replace(table.relation, schema=schema), types=types)
+        return found
 
     async def snapshot(self) -> Snapshot:
         """Return the current snapshot and insert position, read in one statement."""
@@ -167,12 +192,15 @@ class PostgresCatalog:
         Of `char(n)` the length is not known, so the text comes back without the stream's padding.
         """
         place = (type_shape.oid, text)
-        if place in self._casts:
+        asked_at = time.monotonic()
+        known, holds_until = self._casts.get(place, (b"", 0.0))
+        if asked_at < holds_until:
             self._casts.move_to_end(place)
-            return self._casts[place]
+            return known
         canonical = await self._cast(type_shape, text)
         if len(text) <= _CAST_LENGTH_LIMIT and _MOVING.search(text) is None:
-            self._casts[place] = canonical
+            holds_s = float("inf") if type_shape.oid < FIRST_USER_OID else _USER_CASTS_KEPT_S
+            self._casts[place] = (canonical, asked_at + holds_s)
             if len(self._casts) > _CASTS_KEPT:
                 self._casts.popitem(last=False)
         return canonical
@@ -266,6 +294,11 @@ class PostgresCatalog:
         if value is None:
             raise BindingError(f"{quote_identifier(type_shape.name)} makes NULL of that value")
         return bytes(value)
+
+
+def _known(now: TypeShape | None, then: TypeShape) -> TypeShape:
+    """Return the shape of now, unless the type is built in or gone."""
+    return then if now is None or now.name == UNKNOWN else now
 
 
 def _covered(relation: Relation, identities: Sequence[Sequence[str]]) -> Relation:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import psycopg
 from psycopg import AsyncClientCursor, AsyncConnection, AsyncRawCursor, pq
+from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgcast.model.errors import ConnectionFailed, SettingsError
@@ -23,15 +24,18 @@ from pgcast.postgres.refusals import Names, translate
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
+    from psycopg.abc import Buffer
+
 T = TypeVar("T")
 
 SqlConnection: TypeAlias = AsyncConnection[tuple[Any, ...]]
 
 # Each decides about the text of values (PostgreSQL, chapter "Client Connection Defaults"). Below version 12 only
-# extra_float_digits=3 prints floats that can be read back; an empty search_path qualifies regclass and its kin.
+# extra_float_digits=3 prints floats that can be read back; an empty search_path qualifies regclass and its kin, which
+# quote_all_identifiers would quote.
 SESSION_OPTIONS: Final = (
     "-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC -c bytea_output=hex"
-    " -c extra_float_digits=3 -c client_encoding=UTF8 -c search_path="
+    " -c extra_float_digits=3 -c client_encoding=UTF8 -c quote_all_identifiers=off -c search_path="
 )
 
 # A dead peer is noticed within about a minute. A target's own values win.
@@ -183,10 +187,7 @@ async def connect_replication(target: Target, *, timeout_s: float) -> SqlConnect
 
 async def _connect(target: Target, conninfo: str, cursor_factory: Any, timeout_s: float) -> SqlConnection:
     try:
-        return await within(
-            timeout_s,
-            AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=None, cursor_factory=cursor_factory),
-        )
+        return await within(timeout_s, _open(conninfo, cursor_factory))
     except psycopg.Error as error:
         raise translate(error, target.names(), otherwise=ConnectionFailed) from error
     except TimeoutError as error:
@@ -194,6 +195,26 @@ async def _connect(target: Target, conninfo: str, cursor_factory: Any, timeout_s
             f"{target}: no connection within {timeout_s:g} s",
             hint="is the address right, and does a firewall let us through?",
         ) from error
+
+
+async def _open(conninfo: str, cursor_factory: Any) -> SqlConnection:
+    connection = await AsyncConnection.connect(
+        conninfo, autocommit=True, prepare_threshold=None, cursor_factory=cursor_factory
+    )
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        # Such a database holds whatever bytes it was given. Asked for UTF-8, Postgres would refuse those that are none,
+        # and with them a query's whole answer, or the replication stream for good.
+        await connection.execute(b"SET client_encoding TO SQL_ASCII")
+        for name in ("text", "name", "varchar", "bpchar"):
+            connection.adapters.register_loader(name, _AnyBytesLoader)
+    return connection
+
+
+class _AnyBytesLoader(Loader):
+    """Reads text as UTF-8, with U+FFFD for what is none."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode("utf-8", "replace")
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:

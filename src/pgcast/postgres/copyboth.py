@@ -60,6 +60,7 @@ class CopyBoth:
         # a time, so two reads that bring nothing are proof.
         self._dry_reads = 2 if pgconn.ssl_in_use else 1
         self._reads_in_a_row = 0
+        self._has_left = False
         self._is_watched = False
         self._is_readable = False
         self._is_flushing = False
@@ -76,12 +77,13 @@ class CopyBoth:
             psycopg.Error: The stream ended or the connection broke; every later call raises it again.
         """
         is_burst = self._reads_in_a_row >= _BURST_READS
-        # Without a burst still a turn of the loop, so that others run even if there is always something to read.
-        await asyncio.sleep(self._pause_s if is_burst else 0)
+        # Without a burst still a turn of the loop, so that others run even if there is always something to read; and no
+        # pause where the last read left something, which is here already.
+        await asyncio.sleep(self._pause_s if is_burst and not self._has_left else 0)
         while True:
             messages = self._drain()
             if messages:
-                is_over = is_burst and len(messages) < _BURST_MESSAGES
+                is_over = is_burst and len(messages) < _BURST_MESSAGES and not self._has_left
                 self._reads_in_a_row = 0 if is_over else self._reads_in_a_row + 1
                 return messages
             if self._is_at_end and self._error is None:
@@ -130,6 +132,7 @@ class CopyBoth:
         left = self._read_limit_bytes
         dry_reads = -1  # libpq may hold messages that it read before
         self._is_readable = False
+        self._has_left = False
         try:
             while dry_reads < self._dry_reads:
                 before = len(messages)
@@ -144,6 +147,7 @@ class CopyBoth:
                     self._is_at_end = True
                     break
                 if left <= 0:
+                    self._has_left = True
                     break
                 dry_reads = dry_reads + 1 if len(messages) == before else 0
                 if dry_reads < self._dry_reads:

@@ -47,6 +47,13 @@ _QUERY: Final = """
 """
 
 
+FIRST_USER_OID: Final = 16384
+"""What `initdb` makes has lower OIDs (`FirstNormalObjectId`), and is never altered."""
+
+UNKNOWN: Final = "unknown"
+"""The name of a type that does not exist any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     """One row of the answer: a type by itself, with the OIDs of those inside it."""
@@ -81,7 +88,7 @@ def _shape(oid: int, rows: Mapping[int, _Row], made: dict[int, TypeShape], outer
     row = rows.get(oid)
     # Postgres lets no type contain itself; a catalog that says otherwise must not make us run in circles.
     if row is None or oid in outer:
-        return TypeShape(oid, "unknown" if row is None else row.name)
+        return TypeShape(oid, UNKNOWN if row is None else row.name)
     around = outer | {oid}
     element, delimiter = None, ","
     if row.kind in {TypeKind.ARRAY, TypeKind.DOMAIN}:

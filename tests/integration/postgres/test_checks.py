@@ -108,9 +108,8 @@ async def test_tables_whose_updates_fail_are_told_and_mended(database, slot):
     assert only(await findings_of(database, slot), "tables").is_ok
 
 
-async def test_column_lists_and_row_filters_that_make_updates_fail_are_told(database, slot, version):
-    if version < 15:
-        pytest.skip("column lists and row filters came with version 15")
+@pytest.mark.postgres(15, why="row filters and column lists came with version 15")
+async def test_column_lists_and_row_filters_that_make_updates_fail_are_told(database, slot):
     database.execute("""
         CREATE TABLE full_list (a int PRIMARY KEY, b int); ALTER TABLE full_list REPLICA IDENTITY FULL;
         CREATE TABLE no_key (a int PRIMARY KEY, b int);
@@ -138,9 +137,8 @@ async def test_column_lists_and_row_filters_that_make_updates_fail_are_told(data
     assert [one.message.rpartition(": ")[2] for one in disagreeing] == ["public.fine"]
 
 
-async def test_unpublished_generated_columns_under_full_are_told_where_they_matter(database, slot, version):
-    if version < 12:
-        pytest.skip("generated columns came with version 12")
+@pytest.mark.postgres(12, why="generated columns came with version 12")
+async def test_unpublished_generated_columns_under_full_are_told_where_they_matter(database, slot):
     database.execute("""
         CREATE TABLE t (a int PRIMARY KEY, g int GENERATED ALWAYS AS (a + 1) STORED); INSERT INTO t VALUES (1);
         ALTER TABLE t REPLICA IDENTITY FULL; CREATE PUBLICATION p FOR ALL TABLES

@@ -357,15 +357,15 @@ async def test_a_publication_dropped_since_is_said_at_the_next_open(published, t
     assert isinstance(await failure_of(source), NotPrepared)
 
 
-async def test_a_publication_dropped_under_the_stream_ends_it_with_the_way_out(published, slot, version):
-    if version >= 18:
-        pytest.skip("from version 18 on Postgres says nothing")
+@pytest.mark.postgres(10, last=17, why="from version 18 on Postgres says nothing")
+async def test_a_publication_dropped_under_the_stream_ends_it_with_the_way_out(published, slot):
     source = ReplicationSource(parse_target(published.dsn), slot=slot, publications=["p"])
     async with opened(source):
         published.execute("DROP PUBLICATION p")
         published.execute("INSERT INTO items VALUES (1)")
         with pytest.raises(NotPrepared, match='publication "p" does not exist') as caught:
-            await read_until(source, lambda envelope: ids([envelope]) == [1])
+            # Below 15 the statement that drops it comes as a transaction without changes.
+            await read_until(source, lambda envelope: ids([envelope]) != [])
         assert 'CREATE PUBLICATION "p" FOR ALL TABLES;' in caught.value.hint
         assert f"SELECT pg_replication_slot_advance('{slot}', pg_current_wal_lsn());" in caught.value.hint
 
@@ -549,9 +549,8 @@ async def test_a_terminated_walsender_says_why(published, target, slot):
             await read_until(source, is_commit)
 
 
-async def test_an_invalidated_slot_is_lost(own_cluster, version):
-    if version < 13:
-        pytest.skip("max_slot_wal_keep_size came with version 13")
+@pytest.mark.postgres(13, why="no slot is invalidated before version 13")
+async def test_an_invalidated_slot_is_lost(own_cluster):
     cluster = own_cluster(settings={"max_slot_wal_keep_size": "1MB", "max_wal_size": "32MB", "min_wal_size": "32MB"})
     with cluster.connect() as connection:
         connection.execute("CREATE PUBLICATION p FOR ALL TABLES")

@@ -173,6 +173,21 @@ def test_under_full_without_an_old_row_only_the_primary_key_is_known():
     assert change.old_values == (b"7", ABSENT, ABSENT)
 
 
+def test_under_full_with_a_partition_that_covers_less_only_what_is_flagged_is_known():
+    # The root has FULL, a partition's identity is an index on the title: so only the title is flagged.
+    reader = make_row_reader(table(ReplicaIdentity.FULL, keys=("title",)))
+
+    same = reader.update(row("N", 7, "b", "t"), 0)
+    changed = reader.update(row("O", None, "a", None) + row("N", 7, "b", TOAST), 0)
+    deleted = reader.delete(row("O", None, "b", None), 0)
+
+    assert [change.old_record for change in (same, changed, deleted)] == [
+        b'{"title":"b"}', b'{"title":"a"}', b'{"title":"b"}',
+    ]  # fmt: skip
+    assert changed.old_values == (ABSENT, b"a", ABSENT)
+    assert changed.record == b'{"id":7,"title":"b"}'
+
+
 def test_without_identity_nothing_is_known_of_the_old_row():
     change = make_row_reader(table(ReplicaIdentity.NOTHING, keys=())).update(row("N", 7, "b", "t"), 0)
 

@@ -29,7 +29,7 @@ def test_a_tick_holds_the_frames_of_all_changes_since_the_last_one_in_order():
     group.add((1,), DATA)
     group.add((1, 2), DATA)
     tick = group.take_tick(7)
-    assert [message[4]["ids"] for message in read(tick.content)] == [[1], [1, 2]]
+    assert [message[4]["ids"] for message in read(*tick.pieces)] == [[1], [1, 2]]
     assert (tick.window_start, tick.window_end) == (0, 7)
     assert group.pending == []
 
@@ -37,14 +37,14 @@ def test_a_tick_holds_the_frames_of_all_changes_since_the_last_one_in_order():
 def test_a_frame_is_the_same_for_one_reader_as_within_a_tick():
     group = make_group()
     size = group.add((1,), DATA)
-    alone = group.frame((1,), DATA)
-    assert group.take_tick(1).content == alone
+    alone = b"".join(group.frame((1,), DATA))
+    assert group.take_tick(1).pieces == (alone,)
     assert len(alone) > size >= len(DATA)
 
 
 def test_a_group_of_the_oldest_protocol_sends_the_payload_as_it_is():
     group = make_group(is_legacy=True)
-    _, _, topic, event, payload = read(group.frame(Kind.INSERT, DATA))[0]
+    _, _, topic, event, payload = read(b"".join(group.frame(Kind.INSERT, DATA)))[0]
     assert (topic, event, payload["record"]) == ("realtime:t", "INSERT", {"id": 1})
 
 
@@ -64,3 +64,14 @@ def test_a_group_is_empty_when_its_last_member_has_left_wherever_that_stood():
         assert not group.is_empty
         del place[member]
     assert group.is_empty
+
+
+def test_a_large_payload_is_a_piece_of_its_own_and_is_not_copied():
+    group = make_group()
+    large = b"x" * 100_000
+    group.add((1,), DATA)
+    group.add((1,), large)
+    group.add((1,), DATA)
+    pieces = group.take_tick(1).pieces
+    assert len(pieces) == 3
+    assert pieces[1] is large

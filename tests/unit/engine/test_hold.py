@@ -25,7 +25,7 @@ def group_with_one_behind() -> tuple[Group, Member]:
 async def test_a_group_with_nobody_level_holds_the_reading_until_one_is(clock: Clock):
     hold = Hold(30)
     group, _ = group_with_one_behind()
-    hold.consider(group)
+    hold.begin(group)
     assert hold.is_on
     waiting = asyncio.create_task(hold.wait())
     await clock.advance(STALLED_S / 2)
@@ -36,32 +36,34 @@ async def test_a_group_with_nobody_level_holds_the_reading_until_one_is(clock: C
     assert not hold.is_on
 
 
-async def test_one_level_member_is_enough_to_go_on():
+async def test_a_group_that_reads_the_window_holds_until_it_has_come_far_enough():
     hold = Hold(30)
     group, _ = group_with_one_behind()
-    group.level[Member(MemoryOutlet(), group)] = None
-    hold.consider(group)
+    hold.begin(group, until=100)
+    hold.passed(group, 99)
+    assert hold.groups() == [group]
+    hold.passed(group, 100)
     assert not hold.is_on
 
 
 async def test_a_group_in_which_nobody_takes_a_byte_is_not_waited_for_again_until_it_recovers(clock: Clock):
     hold = Hold(30)
     group, _ = group_with_one_behind()
-    hold.consider(group)
+    hold.begin(group)
     waiting = asyncio.create_task(hold.wait())
     await clock.advance(STALLED_S + 0.2)
     assert waiting.done()
-    hold.consider(group)
+    hold.begin(group)
     assert not hold.is_on
     hold.release(group)
-    hold.consider(group)
+    hold.begin(group)
     assert hold.is_on
 
 
 async def test_a_crawling_client_holds_the_others_up_for_the_limit_and_no_longer(clock: Clock):
     hold = Hold(3)
     group, member = group_with_one_behind()
-    hold.consider(group)
+    hold.begin(group)
     waiting = asyncio.create_task(hold.wait())
     for _ in range(5):
         member.cursor += 1
@@ -76,8 +78,8 @@ async def test_a_crawling_client_holds_the_others_up_for_the_limit_and_no_longer
 async def test_each_group_is_waited_for(clock: Clock):
     hold = Hold(30)
     (one, _), (other, _) = group_with_one_behind(), group_with_one_behind()
-    hold.consider(one)
-    hold.consider(other)
+    hold.begin(one)
+    hold.begin(other)
     waiting = asyncio.create_task(hold.wait())
     await clock.settle()
     hold.release(one)

@@ -159,6 +159,80 @@ async def test_a_member_that_the_window_has_passed_is_closed_with_a_reason():
     assert len(quick.positions) == 28
 
 
+async def read_all(hub: Hub, *outlets: MemoryOutlet) -> None:
+    """Take what is written, again and again, until nothing more comes."""
+    await turn()
+    while any(outlet.is_paused for outlet in outlets):
+        for outlet in outlets:
+            outlet.drain()
+            hub.resumed(outlet)
+        await turn()
+
+
+async def test_a_large_payload_is_the_same_object_for_all_groups():
+    hub, outlets = make_hub(), [MemoryOutlet(), MemoryOutlet()]
+    for number, outlet in enumerate(outlets):
+        join(hub, outlet, f"realtime:{number}")
+    await turn()
+    large = change(transaction(100), 0, on=TODOS)
+    large.record = b'{"id":1,"title":"%b"}' % (b"x" * 100_000)
+    hub.publish(large, 100_000, now_s=0)
+    hub.publish(change(large.transaction, 1, on=TODOS), 50, now_s=0)
+    hub.batch_done(now_s=0)
+    assert outlets[0].writes[1] is outlets[1].writes[1]
+    assert [outlet.positions for outlet in outlets] == [[(100, 0), (100, 1)]] * 2
+
+
+async def test_a_quick_reader_of_the_window_slows_the_stream_instead_of_falling_out():
+    hub, outlet = make_hub(window_bytes=2000), MemoryOutlet(high_bytes=10)
+    expected = [(100, index) for index in range(3)]
+    publish(hub, 100, count=3)
+    join(hub, outlet, at=0, until=Lsn(100_000))
+    for commit_lsn in range(200, 2000, 100):
+        publish(hub, commit_lsn)
+        expected.append((commit_lsn, 0))
+        if hub.hold.is_on:
+            waiting = asyncio.create_task(hub.may_read())
+            await read_all(hub, outlet)
+            async with asyncio.timeout(1):
+                await waiting
+            assert hub.window.size_bytes <= 2000
+    await read_all(hub, outlet)
+    assert outlet.closed is None
+    assert outlet.positions == expected
+
+
+async def test_a_reader_of_the_window_that_others_of_its_group_have_left_behind_slows_nobody():
+    hub, slow, quick = make_hub(window_bytes=2000), MemoryOutlet(high_bytes=10), MemoryOutlet()
+    publish(hub, 100, count=3)
+    join(hub, slow, at=0, until=Lsn(100_000))
+    join(hub, quick)
+    await turn()
+    slow.is_paused = True
+    for commit_lsn in range(200, 2000, 100):
+        publish(hub, commit_lsn)
+        assert not hub.hold.is_on
+    await read_all(hub, slow)
+    assert slow.closed is not None
+    assert len(quick.positions) == 18
+
+
+async def test_a_reader_of_the_window_that_takes_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pgcast.engine.hold.STALLED_S", 0.1)
+    hub, outlet = make_hub(window_bytes=2000), MemoryOutlet(high_bytes=10)
+    publish(hub, 100, count=3)
+    join(hub, outlet, at=0, until=Lsn(100_000))
+    await turn()
+    for commit_lsn in range(200, 800, 100):
+        publish(hub, commit_lsn)
+    assert hub.hold.is_on
+    async with asyncio.timeout(2):
+        await hub.may_read()
+    publish(hub, 800)
+    assert not hub.hold.is_on
+    assert hub.window.size_bytes <= 2000
+
+
 async def test_a_flush_of_many_sockets_is_cut_into_slices_and_a_newcomer_in_between_misses_nothing():
     hub = make_hub()
     outlets = [MemoryOutlet() for _ in range(2500)]
@@ -237,7 +311,11 @@ async def test_a_group_in_which_nobody_takes_bytes_is_not_waited_for(monkeypatch
     async with asyncio.timeout(2):
         await hub.may_read()
     publish(hub, 300)
-    assert not hub.hold.is_on, "it is exempt until somebody is level again"
+    assert not hub.hold.is_on, "it is not waited for until somebody takes bytes again"
+    outlet.drain()
+    hub.resumed(outlet)
+    publish(hub, 350)
+    assert hub.hold.is_on
     outlet.drain()
     hub.resumed(outlet)
     outlet.drain()

@@ -27,6 +27,7 @@ class Rig:
         self.readers = Readers(self.window, Payloads(), as_text=False)
         self.level: list[Member] = []
         self.readers.when_level = self.level.append
+        self.readers.when_served = lambda: None
 
     def commit(self, *commits: int, on: object = TODOS, kind: Kind = Kind.INSERT, count: int = 1) -> None:
         for commit_lsn in commits:

@@ -63,6 +63,31 @@ def test_a_large_transaction_is_dropped_piece_by_piece_and_confirmed_only_with_i
     assert (window.start, window.end, window.confirmable) == (4001, 4001, 105)
 
 
+def test_what_is_needed_stays_and_what_lies_before_it_goes():
+    window = Window(1000, 60)
+    fill(window, 100, 200, 300, 400)
+    assert window.size_bytes > 1500
+    assert window.trim(0, needed=1) == 2
+    assert (window.start, window.confirmable) == (1, 105)
+    assert window.trim(0, needed=2) == 0
+    assert window.size_bytes <= 1000
+
+
+def test_what_is_needed_stays_however_old_it_is():
+    window = Window(1 << 20, 60)
+    fill(window, 100, 200)
+    assert window.trim(1000, needed=0) == 1
+    assert (window.start, window.end) == (0, 2)
+    assert window.trim(1000) == 0
+    assert (window.start, window.end) == (2, 2)
+
+
+def test_changes_are_counted_with_what_they_take():
+    window = Window(1 << 30, 60)
+    window.append(change(transaction(100)), 2_000_000, 0)
+    assert 4_000_000 < window.size_bytes < 4_100_000
+
+
 def test_the_open_segment_is_never_dropped():
     window = Window(1, 1)
     window.append(change(transaction(100)), 50, now_s=0)
