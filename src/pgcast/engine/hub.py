@@ -75,6 +75,7 @@ class Hub:
         self._budget = RingBudget(limits.rings_bytes)
         self._index: Index[Group] = Index()
         self._leaving: Index[Group] = Index()  # of the entries that want to know when a row leaves
+        self._tells_left = False  # whether there is one
         self._groups: dict[Signature, Group] = {}
         self._members: dict[Outlet, dict[Member, None]] = {}
 
@@ -104,7 +105,7 @@ class Hub:
                 views = Views(self._payloads, change, as_text=self._limits.legacy_as_text)
             for key, data in views.messages(group, ids):
                 self.flusher.pending_bytes += group.add(key, data)
-        if self._leaving and change.kind is Kind.UPDATE:
+        if self._tells_left and change.kind is Kind.UPDATE:
             self._publish_left(change)
 
     def _publish_left(self, change: Change) -> None:
@@ -147,6 +148,7 @@ class Hub:
             if not group.asks:
                 self._index.add(group, signature.entries)
                 self._leaving.add(group, _leaving(signature))
+                self._tells_left = bool(self._leaving)
         member = Member(outlet, group)
         self._members.setdefault(outlet, {})[member] = None
         outlet.members += 1
@@ -172,6 +174,7 @@ class Hub:
             if not group.asks:
                 self._index.remove(group, group.signature.entries)
                 self._leaving.remove(group, _leaving(group.signature))
+                self._tells_left = bool(self._leaving)
             del self._groups[group.signature]
             group.pending.clear()
             group.ring.clear()
