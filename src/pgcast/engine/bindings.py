@@ -147,6 +147,8 @@ class _Checker:
 
     async def _try(self, question: Question) -> None:
         """Have Postgres make a comparison once, so that one that it refuses is refused here."""
+        if any("\0" in operand for operand in question.operands if operand is not None):
+            raise _Refused("no value of PostgreSQL's contains a zero byte")
         sample = b"" if question.operator in PATTERNS else (question.operands or (None,))[0]
         try:
             await self.catalog.decide(question, [None, sample.encode() if isinstance(sample, str) else sample])

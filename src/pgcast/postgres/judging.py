@@ -36,10 +36,14 @@ async def judge(pool: Pool, question: Question, values: Sequence[bytes | None]) 
     """Return, for each value, what the comparison gives.
 
     Raises:
-        BindingError: The type does not exist any more.
+        BindingError: The type does not exist any more, or a value is not UTF-8.
         psycopg.Error: Postgres refused the comparison, or one of the values.
         DatabaseError: The database could not be asked.
     """
+    try:
+        texts = [None if value is None else value.decode() for value in values]
+    except UnicodeDecodeError:
+        raise BindingError("a value is not UTF-8") from None
     cursor = await pool.ask(
         "SELECT n.nspname, t.typname FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace"
         " WHERE t.oid = $1::oid",
@@ -60,6 +64,6 @@ async def judge(pool: Pool, question: Question, values: Sequence[bytes | None]) 
     cursor = await pool.ask(
         f"SELECT (value::{type_name}{collation}) {comparison}"  # noqa: S608 - quoted names, and our own operators
         " FROM unnest($1::text[]) WITH ORDINALITY given (value, place) ORDER BY place",
-        [[None if value is None else value.decode() for value in values], *question.operands],
+        [texts, *question.operands],
     )
     return [answer for (answer,) in await cursor.fetchall()]

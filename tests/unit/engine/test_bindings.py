@@ -120,6 +120,7 @@ async def test_a_domain_over_boolean_is_one():
         ("data->a=like.1%", "operator like requires a text-compatible column type, got jsonb"),
         ("id=not.imatch.1", "operator imatch requires a text-compatible column type, got int8"),
         ("title=like.a\\", "LIKE pattern must not end with escape character"),
+        ("title=match.a\0b", "no value of PostgreSQL's contains a zero byte"),
         ("raw=eq.1", "operator eq does not exist for type json"),
         ("raw->a=eq.1", "operator eq does not exist for type json"),
         ("at=in.(1)", "operator in does not exist for type point"),
