@@ -12,12 +12,13 @@ ON_EVERY_VERSION := $(addprefix tests/, integration/kinds integration/postgres i
 ON_SOME_VERSIONS := $(addprefix tests/integration/, kinds test_changes.py test_values_live.py test_values_oracle.py)
 VERSIONS ?= 10 11 12 13 14 15 16 17 18
 
-.PHONY: help install check fix test test-matrix unit demo bench lock clean
+.PHONY: help install check fix test test-faults test-matrix unit demo bench lock clean
 
 help:
 	@echo "install  the virtual environment with the pinned packages"
 	@echo "demo     embedded Postgres, sample tables, traffic and a page (PORT=, DURATION=, RATE=)"
-	@echo "test     lint, types and all tests"
+	@echo "test     lint, types and all tests but the longest"
+	@echo "test-faults  all faults, also those that take minutes"
 	@echo "test-matrix  the tests of capture on PostgreSQL 10 to 18 (VERSIONS=, Linux x64)"
 	@echo "unit     the tests that need no server, in seconds"
 	@echo "check    lint, types, floors"
@@ -77,9 +78,12 @@ OLDEST := $(VENV)/.postgres-10
 endif
 
 test: check $(VENV)/.clients $(OLDEST)
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not long"
 	PGCAST_TEST_POSTGRES=16 $(BIN)/pytest $(ON_SOME_VERSIONS)
 	$(if $(OLDEST),PGCAST_TEST_POSTGRES=tests/matrix/node_modules/postgres-10/native $(BIN)/pytest $(ON_SOME_VERSIONS))
+
+test-faults: install
+	$(BIN)/pytest tests/faults
 
 test-matrix: install $(VENV)/.postgres
 	mkdir -p .cache/matrix

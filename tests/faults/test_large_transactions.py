@@ -19,7 +19,7 @@ from realtime_client import RealtimeClient
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.fault, pytest.mark.long, pytest.mark.timeout(300)]
 
 MB = 1 << 20
 ROWS = 1_000_000
