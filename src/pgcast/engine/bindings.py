@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pgcast.model.relation import TypeShape
 
 _EQUALITIES: Final = frozenset({"eq", "neq", "in", "isdistinct"})
+_TEXT_LIKE: Final = TEXTS | {"citext"}
 _JSON: Final = frozenset({"json", "jsonb"})
 _ARROW: Final = re.compile(r"->>?")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,9}", re.ASCII)
@@ -210,7 +211,7 @@ def _check_operator(condition: Condition, shape: TypeShape) -> None:
     if operator == "is" and word != "null" and base.name != "bool":
         raise _Refused(f"is {word} filter requires a boolean column, got {shape.name}")
     if operator in PATTERNS:
-        if base.name not in TEXTS:
+        if base.name not in _TEXT_LIKE:
             raise _Refused(f"operator {operator} requires a text-compatible column type, got {shape.name}")
         if operator in {"like", "ilike"}:
             try:

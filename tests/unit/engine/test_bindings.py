@@ -6,7 +6,7 @@ from making import INT8, NUMERIC, TEXT
 
 from pgcast.engine.bindings import entry_of, has_table, legacy_condition
 from pgcast.engine.ports import PublishedTable
-from pgcast.matching.conditions import Condition, Junction
+from pgcast.matching.conditions import Condition, Junction, Question
 from pgcast.matching.index import Entry
 from pgcast.model.binding import Binding
 from pgcast.model.errors import BindingError
@@ -40,7 +40,10 @@ USERS = PublishedTable(2, "public", "users", (("id", TEXT),))
 
 
 class MemoryCatalog:
-    """A catalog that casts nothing but numbers."""
+    """A catalog that casts nothing but numbers, and remembers what it had to compare."""
+
+    def __init__(self) -> None:
+        self.decided: list[tuple[Question, Sequence[bytes | None]]] = []
 
     async def published_tables(self, *, is_fresh: bool = False) -> Sequence[PublishedTable]:
         raise AssertionError(is_fresh)
@@ -49,6 +52,10 @@ class MemoryCatalog:
         if not text.isdecimal():
             raise BindingError(f'invalid input syntax for type {type_shape.name}: "{text}"')
         return text.encode()
+
+    async def decide(self, question: Question, values: Sequence[bytes | None]) -> Sequence[bool | None]:
+        self.decided.append((question, values))
+        return [None for _ in values]
 
     async def describe(self, relation: Relation) -> Table:
         raise AssertionError(relation)
@@ -97,6 +104,20 @@ async def test_paths_into_json():
     (by_name,) = (await entry("a->b=eq.7")).conditions
     assert isinstance(by_name, Condition)
     assert by_name.column == "a->b"
+
+
+async def test_what_only_postgres_can_compare_is_tried_once_at_the_join():
+    catalog = MemoryCatalog()
+    tables = [PublishedTable(1, "public", "todos", (("id", INT8), ("name", TypeShape(90_001, "citext"))))]
+    for text, question in (
+        ("name=like.a%", Question(90_001, None, "like", ("a%",))),
+        ("or=(id.eq.1,name.not.in.(7,null))", Question(90_001, None, "in", ("7", None))),
+    ):
+        made = await entry_of(Binding(1, None, "public", "todos", text), tables, catalog)
+        assert made.asks
+        asked, values = catalog.decided.pop()
+        assert (asked, len(values)) == (question, 2)
+    assert not (await entry("id=eq.1")).asks
 
 
 async def test_a_domain_over_boolean_is_one():
