@@ -1,6 +1,6 @@
 """The index finds exactly what a look at every entry finds, whatever comes and goes."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import INT8, NUMERIC, TEXT, change, table, transaction
 
@@ -77,6 +77,7 @@ class Target:
         self.entries = wanted
 
 
+@settings(max_examples=500)
 @given(targets, st.data())
 def test_the_index_equals_a_full_scan(wanted: list[list[Entry]], data: st.DataObject):
     index: Index[Target] = Index()

@@ -245,7 +245,8 @@ def _distinct(text: bytes | None, key_of: KeyFunction) -> ValueTest:
     if text is None:
         return lambda value: value is not None
     key = key_of(text)
-    return lambda value: value is None or key_of(value) != key
+    differs = _strict(lambda value: bool(key_of(value) != key))
+    return lambda value: True if value is None else differs(value)
 
 
 def _member(keys: set[object], key_of: KeyFunction, *, has_null: bool) -> Callable[[bytes], Verdict]:

@@ -321,6 +321,9 @@ class _Route(Generic[Target]):
                     (access is not None and access.is_exact) or want.test(self._table)(values) is True
                 ):
                     found.append(want)
+            found.extend(
+                want for want in keyed.unkeyed if self._kind in want.kinds and want.test(self._table)(values) is True
+            )
         for test, want in self._tested:
             if test(values) is True:
                 found.append(want)

@@ -59,9 +59,13 @@ def access_of(parts: Sequence[Part]) -> Access | None:
 
 
 class Keyed(Generic[Item]):
-    """The lookups for one column's values, which have one type."""
+    """The lookups for one column's values, which have one type.
 
-    __slots__ = ("_bounds", "_equal", "_equality", "_intervals", "_order", "_prefixes", "_shape", "_unkeyed")
+    Attributes:
+        unkeyed: What cannot be looked up in this type, and has to be tested as a whole.
+    """
+
+    __slots__ = ("_bounds", "_equal", "_equality", "_intervals", "_order", "_prefixes", "_shape", "unkeyed")
 
     def __init__(self, shape: TypeShape) -> None:
         self._shape = shape
@@ -71,7 +75,7 @@ class Keyed(Generic[Item]):
         self._bounds: dict[str, Bounds[Item]] = {}
         self._intervals: Intervals[Item] = Intervals()
         self._prefixes: Prefixes[Item] | None = None
-        self._unkeyed: dict[Item, None] = {}
+        self.unkeyed: dict[Item, None] = {}
 
     def add(self, item: Item, access: Access) -> None:
         """Add what is looked up by these conditions."""
@@ -91,7 +95,7 @@ class Keyed(Generic[Item]):
                 bounds = self._bounds[operator] = Bounds(operator)
             bounds.add(keys[0], item)
         else:
-            self._unkeyed[item] = None
+            self.unkeyed[item] = None
 
     def remove(self, item: Item, access: Access) -> None:
         """Take it out again."""
@@ -106,12 +110,12 @@ class Keyed(Generic[Item]):
         elif operator:
             self._bounds[operator].remove(keys[0], item)
         else:
-            del self._unkeyed[item]
+            del self.unkeyed[item]
 
     # fast path: per change and column
     def find(self, value: bytes) -> Sequence[Item]:
-        """Return what may want a row with this value."""
-        found: list[Item] = [*self._unkeyed] if self._unkeyed else []
+        """Return what may want a row with this value; besides `unkeyed`, which may want any."""
+        found: list[Item] = []
         try:
             if self._equal and self._equality is not None:
                 key = value if self._equality is same else self._equality(value)

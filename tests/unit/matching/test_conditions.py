@@ -119,8 +119,9 @@ def test_a_column_that_has_another_type_now_matches_nothing():
     assert make_test([condition], table(c=INT8), None)((b"1",)) is None
 
 
-def test_a_text_that_is_none_of_its_type_is_unknown():
-    condition = Condition("c", "lt", ("1",), canonical=((1700, (b"1",)),))
+@pytest.mark.parametrize("operator", ["lt", "eq", "neq", "in", "isdistinct"])
+def test_a_text_that_is_none_of_its_type_is_unknown(operator: str):
+    condition = Condition("c", operator, ("1",), canonical=((1700, (b"1",)),))
     assert make_test([condition], table(c=NUMERIC), None)((b"garbage",)) is None
 
 

@@ -176,6 +176,14 @@ def test_a_filter_is_found_by_what_excludes_most():
     assert set(found(index, change(TX, on=TODOS, values=(b"2", b"tea")))) == {"neither"}
 
 
+def test_what_cannot_be_looked_up_in_a_column_s_type_is_tested():
+    # Nobody knows how this text is ordered, so nothing can be said of it.
+    above = (Condition("id", "gt", ("1",), canonical=((INT8.oid, (b"1",)),)),)
+    index = index_of(Target("one", entry(conditions=above)))
+    assert found(index, change(TX, on=table(id=INT8), values=(b"2",))) == {"one": (1,)}
+    assert found(index, change(TX, on=table(id=TEXT), values=(b"2",))) == {}
+
+
 def test_a_row_that_left_a_filter_is_told_to_those_it_left():
     index = index_of(
         Target("left", entry(conditions=equal("id", "1"))),

@@ -40,9 +40,10 @@ def found(parts: tuple[Condition, ...], value: bytes, *, shape: object = INT8) -
     access = access_of(parts)
     assert access is not None
     keyed.add("one", access)
-    is_found = list(keyed.find(value)) == ["one"]
+    is_found = [*keyed.find(value), *keyed.unkeyed] == ["one"]
     keyed.remove("one", access)
     assert not keyed.find(value)
+    assert not keyed.unkeyed
     return is_found
 
 
