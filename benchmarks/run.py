@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python benchmarks/run.py [capture|fanout|heartbeat|all] [--rounds N]`, or `make bench`.
+"""Run the benchmarks: `python benchmarks/run.py [capture|fanout|heartbeat|filters|all] [--rounds N]`, or `make bench`.
 
 The exit code is 0 whatever the ratios are, 1 when a client did not get exactly what was sent, 2 when something that is
 to be measured does not run.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from capture import capture
 from database import database
 from fanout import fanout
+from filters import filters
 from heartbeat import heartbeat
 from load import MeasurementFailed
 from report import say
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from database import Database
+    from filters import Costs
     from report import Latencies, Results
 
-_SCENARIOS: dict[str, Callable[[Database, int], Results | Latencies]] = {
+_SCENARIOS: dict[str, Callable[[Database, int], Results | Latencies | Costs]] = {
     "capture": capture,
     "fanout": fanout,
     "heartbeat": heartbeat,
+    "filters": filters,
 }
 
 

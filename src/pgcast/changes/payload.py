@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _MAX_TABLES: Final = 4096  # whose constant parts are kept
 
+_MAX_VIEWS: Final = 256  # of one table
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -64,6 +66,21 @@ class Payloads:
         # fast path: per change and view
         parts = self._parts.get(change.table) or self._parts_of(change.table)
         return _join(change, parts.heads[change.kind], parts.columns, change.record, change.old_record)
+
+    def view(self, change: Change, select: tuple[str, ...]) -> bytes:
+        """Return what `current` returns, with some columns alone: those of the key, and those selected.
+
+        Args:
+            change: The change.
+            select: Names of columns; those that the table does not have count for nothing.
+        """
+        parts = self._parts.get(change.table) or self._parts_of(change.table)
+        view = parts.view(change.table, select)
+        record, old_record = (
+            None if values is None else _object(view.typed_columns, [values[place] for place in view.places])
+            for values in (change.values, change.old_values)
+        )
+        return _join(change, parts.heads[change.kind], view.columns, record, old_record)
 
     def legacy(self, change: Change, *, as_text: bool) -> bytes:
         """Return the payload of the oldest protocol.
@@ -107,7 +124,7 @@ class _Parts:
         text_columns: The same, all values as strings.
     """
 
-    __slots__ = ("columns", "flagged_columns", "heads", "text_columns", "typed_columns")
+    __slots__ = ("_views", "columns", "flagged_columns", "heads", "text_columns", "typed_columns")
 
     def __init__(self, table: Table) -> None:
         columns = table.relation.columns
@@ -127,6 +144,39 @@ class _Parts:
         self.flagged_columns = b'","columns":' + orjson.dumps(flagged)
         self.typed_columns = _keyed(names, map(renderer, table.types))
         self.text_columns = _keyed(names, map(text_renderer, table.types))
+        self._views: dict[tuple[str, ...], _View] = {}
+
+    def view(self, table: Table, select: tuple[str, ...]) -> _View:
+        """Return what payloads of these columns have in common."""
+        view = self._views.get(select)
+        if view is None:
+            if len(self._views) >= _MAX_VIEWS:
+                self._views.clear()
+            view = self._views[select] = _View(self, table, select)
+        return view
+
+
+class _View:
+    """What all payloads of some of a table's columns have in common.
+
+    Attributes:
+        places: Where the columns are in the table, ascending.
+        columns: As in _Parts.
+        typed_columns: As in _Parts.
+    """
+
+    __slots__ = ("columns", "places", "typed_columns")
+
+    def __init__(self, parts: _Parts, table: Table, select: tuple[str, ...]) -> None:
+        columns = table.relation.columns
+        self.places = [
+            place
+            for place, column in enumerate(columns)
+            if column.name in select or place in table.primary_key or (not table.primary_key and column.is_key)
+        ]
+        described = [{"name": columns[place].name, "type": table.types[place].name} for place in self.places]
+        self.columns = b'","columns":' + orjson.dumps(described)
+        self.typed_columns = [parts.typed_columns[place] for place in self.places]
 
 
 def _keyed(names: Iterable[str], renderers: Iterable[Renderer]) -> list[tuple[bytes, Renderer]]:

@@ -96,6 +96,7 @@ def _binding(members: Mapping[str, msgspec.Raw]) -> Binding:
         filter=_unless_blank(_text(members.get("filter"))),
         select=_columns(members.get("select")),
         since=_unless_blank(_text(members.get("since"))),
+        leave=_text(members.get("leave")) == "true",
     )
 
 
@@ -115,7 +116,8 @@ def _free_id(binding: Binding, taken: AbstractSet[int]) -> int:
     `since` is left out of the hash: it is another one at each reconnect.
     """
     event = binding.event.value if binding.event else None
-    asked = msgspec.json.encode((event, binding.schema, binding.table, binding.filter, binding.select))
+    more = (True,) if binding.leave else ()
+    asked = msgspec.json.encode((event, binding.schema, binding.table, binding.filter, binding.select, *more))
     number = zlib.crc32(asked) % MAX_ID + 1
     while number in taken:
         number = number % MAX_ID + 1

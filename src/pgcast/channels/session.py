@@ -39,11 +39,13 @@ class Outcome:
         refusal: Why the join is refused, `Code: text`; None if it is accepted.
         error: Why the bindings cannot be served; the channel is joined all the same, unless it asked to wait for them.
         is_live: The bindings are in force. If not, `Session.subscribed` tells the client later.
+        note: What the client has to know of bindings that are served, but not wholly.
     """
 
     refusal: str | None = None
     error: str | None = None
     is_live: bool = True
+    note: str | None = None
 
 
 class Session:
@@ -120,16 +122,22 @@ class Session:
         if refusal is None and error is not None and channel.wants_wait:
             refusal = misconfigured(error)
         if refusal is None:
-            effects = self._welcome(channel, error, is_live=outcome.is_live)
+            effects = self._welcome(channel, error, outcome)
         else:
             effects = [self._end(channel), self._send(replies.error_reply(channel.request, refusal))]
         return effects + self._release(channel)
 
-    def subscribed(self, channel: Channel) -> list[Effect]:
-        """Tell a joined channel that its bindings are in force, where the outcome of its join could not say so yet."""
+    def subscribed(self, channel: Channel, note: str | None = None) -> list[Effect]:
+        """Tell a joined channel that its bindings are in force, where the outcome of its join could not say so yet.
+
+        Args:
+            channel: Whose bindings.
+            note: What the client has to know of them.
+        """
         if not channel.bindings or not self._is_current(channel, State.JOINED):
             return []
-        return [self._send(replies.system(channel, "postgres_changes", "ok", "Subscribed to PostgreSQL"))]
+        more = {} if note is None else {"note": note}
+        return [self._send(replies.system(channel, "postgres_changes", "ok", "Subscribed to PostgreSQL", **more))]
 
     def system_error(self, channel: Channel, text: str) -> list[Effect]:
         """Tell a joined channel that its bindings are not served at present; it stays joined."""
@@ -198,7 +206,7 @@ class Session:
         self._channels[message.topic] = admitted
         return [*effects, Join(admitted)]
 
-    def _welcome(self, channel: Channel, error: str | None, *, is_live: bool) -> list[Effect]:
+    def _welcome(self, channel: Channel, error: str | None, outcome: Outcome) -> list[Effect]:
         """Accept a join: first the reply, then what it causes."""
         channel.step(Step.ACCEPT)
         effects: list[Effect] = [self._send(replies.join_reply(channel))]
@@ -210,7 +218,7 @@ class Session:
             effects.append(self._send(replies.presence_state(channel)))
         if error is not None:
             return effects + self.system_error(channel, error)
-        return effects + self.subscribed(channel) if is_live else effects
+        return effects + self.subscribed(channel, outcome.note) if outcome.is_live else effects
 
     def _leave(self, channel: Channel | None, message: Message) -> list[Effect]:
         """Answer a leave, always with ok. One that belongs to an earlier join of the topic ends nothing."""

@@ -19,7 +19,7 @@ from pgcast.channels.effects import Close, Join, Leave, Send
 from pgcast.channels.session import Outcome
 from pgcast.engine.acknowledged import Wanted
 from pgcast.engine.groups import Signature
-from pgcast.engine.joins import entries_of, legacy_entries_of, parse_since, start_of
+from pgcast.engine.joins import entries_of, legacy_entries_of, note_on, parse_since, start_of
 from pgcast.frames.websocket import ping_frame
 from pgcast.model.errors import BindingError, DatabaseError
 from pgcast.model.lsn import Lsn
@@ -213,14 +213,14 @@ class Client:
         wait_s = channel.wait_ms / 1000 if channel.wants_wait else JOIN_S
         try:
             async with asyncio.timeout(wait_s):
-                entries, snapshot = await self._ask(channel)
+                entries, snapshot, note = await self._ask(channel)
         except BindingError as error:
             self._perform(self.session.join_decided(channel, Outcome(error=error.message)))
             return
         except (DatabaseError, TimeoutError) as error:
             await self._decide_later(channel, joined_at, error)
             return
-        self._perform(self.session.join_decided(channel, Outcome()))
+        self._perform(self.session.join_decided(channel, Outcome(note=note)))
         self._begin(channel, entries, snapshot, joined_at)
 
     async def _decide_later(self, channel: Channel, joined_at: int, error: Exception) -> None:
@@ -238,7 +238,7 @@ class Client:
             await asyncio.sleep(_RETRY_S)
             try:
                 async with asyncio.timeout(JOIN_S):
-                    entries, _ = await self._ask(channel)
+                    entries, _, note = await self._ask(channel)
             except BindingError as binding_error:
                 self._perform(self.session.system_error(channel, binding_error.message))
                 return
@@ -246,11 +246,11 @@ class Client:
                 continue
             # No snapshot was taken when it joined: it gets everything since then, more rather than less.
             self._begin(channel, entries, None, joined_at)
-            self._perform(self.session.subscribed(channel))
+            self._perform(self.session.subscribed(channel, note))
             return
 
-    async def _ask(self, channel: Channel) -> tuple[tuple[Entry, ...], Snapshot]:
-        """Ask the database for all that a join needs.
+    async def _ask(self, channel: Channel) -> tuple[tuple[Entry, ...], Snapshot, str | None]:
+        """Ask the database for all that a join needs: its entries, its snapshot, and what the client has to know.
 
         Raises:
             BindingError: The join cannot be served.
@@ -264,9 +264,10 @@ class Client:
                 if binding.since is not None:
                     parse_since(binding.since)
             entries = await entries_of(channel.bindings, around.catalog)
+        note = await note_on(entries, around.catalog)
         if self._identity is not None or any(binding.since is not None for binding in channel.bindings):
             await around.pipeline.opened.wait()
-        return entries, await around.snapshots.take()
+        return entries, await around.snapshots.take(), note
 
     def _begin(self, channel: Channel, entries: tuple[Entry, ...], snapshot: Snapshot | None, joined_at: int) -> None:
         if channel.state is not State.JOINED or not entries:
@@ -290,7 +291,10 @@ class Client:
         if self._identity is None:
             return None
         bindings = [
-            (binding.event and binding.event.value, binding.schema, binding.table, binding.filter, binding.select)
+            (
+                *(binding.event and binding.event.value, binding.schema, binding.table, binding.filter, binding.select),
+                *((True,) if binding.leave else ()),
+            )
             for binding in channel.bindings
         ]
         return Wanted(self._identity, channel.topic, fingerprint(repr((channel.legacy_topic, bindings))))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pgcast.fanout.ring import Ring
     from pgcast.fanout.tick import Tick
     from pgcast.matching.index import Entry
+    from pgcast.matching.scan import Scan
     from pgcast.model.change import Change, Kind
 
     Rule = Callable[[Change], bool]
@@ -89,6 +90,10 @@ class Group:
         reading: Members that are served from the window.
         pending: The parts of the frames of the tick that is being collected.
         pending_from: The number, in the window, of the first change of that tick.
+        selects: The columns that each binding selects, by its id; None where none selects any.
+        has_one_view: Whether a change is one message for all its bindings, in today's protocol.
+        asks: Whether some filter needs answers of Postgres': then all members read the window, and none is ever level.
+        scan: What tests changes for members that read the window; made by the first of them.
         is_exempt: Whether it has held the stream up for as long as it may, and nobody has been level since.
         is_stalled: Whether it held the stream up and nobody took anything, nor has since.
     """
@@ -96,7 +101,9 @@ class Group:
     __slots__ = (
         "_has_large",
         "_parts",
+        "asks",
         "behind",
+        "has_one_view",
         "is_exempt",
         "is_legacy",
         "is_stalled",
@@ -105,6 +112,8 @@ class Group:
         "pending_from",
         "reading",
         "ring",
+        "scan",
+        "selects",
         "serializer",
         "signature",
     )
@@ -113,6 +122,11 @@ class Group:
         self.signature = signature
         self.is_legacy = signature.is_legacy
         self.serializer = serializer
+        selects = {entry.id: entry.select for entry in signature.entries if entry.select}
+        self.selects: dict[int, tuple[str, ...]] | None = selects or None
+        self.has_one_view = not selects and not signature.is_legacy
+        self.asks = any(entry.asks for entry in signature.entries)
+        self.scan: Scan | None = None
         self.level: dict[Member, None] = {}
         self.behind: dict[Member, None] = {}
         self.reading: dict[Member, None] = {}

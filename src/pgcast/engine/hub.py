@@ -14,14 +14,17 @@ from pgcast.engine.flusher import Flusher
 from pgcast.engine.groups import Group, Member
 from pgcast.engine.hold import Hold
 from pgcast.engine.resume import Readers
+from pgcast.engine.views import Views
 from pgcast.fanout.ring import Ring, RingBudget
 from pgcast.fanout.window import Window
 from pgcast.matching.index import Index
+from pgcast.model.change import Kind
 
 if TYPE_CHECKING:
     from pgcast.changes.payload import Payloads
     from pgcast.engine.groups import Reading, Signature
     from pgcast.engine.ports import FrameText, Outlet
+    from pgcast.matching.index import Entry
     from pgcast.model.change import Change
     from pgcast.model.lsn import Lsn
 
@@ -71,6 +74,8 @@ class Hub:
         self._limits = limits
         self._budget = RingBudget(limits.rings_bytes)
         self._index: Index[Group] = Index()
+        self._leaving: Index[Group] = Index()  # of the entries that want to know when a row leaves
+        self._tells_left = False  # whether there is one
         self._groups: dict[Signature, Group] = {}
         self._members: dict[Outlet, dict[Member, None]] = {}
 
@@ -84,21 +89,36 @@ class Hub:
             now_s: The loop's time, a few milliseconds old at most.
         """
         self.window.append(change, size_bytes, now_s)
-        current = legacy = None
+        current = views = None
         for group, ids in self._index.match(change):
             if not group.level and not group.behind:
                 continue  # those who read the window find it there
             if not group.pending:
                 group.pending_from = self.window.end - 1
                 self.flusher.note_dirty(group)
-            if not group.is_legacy:
+            if group.has_one_view:
                 if current is None:
                     current = self._payloads.current(change)
                 self.flusher.pending_bytes += group.add(ids, current)
-            else:
-                if legacy is None:
-                    legacy = self._payloads.legacy(change, as_text=self._limits.legacy_as_text)
-                self.flusher.pending_bytes += group.add(change.kind, legacy)
+                continue
+            if views is None:
+                views = Views(self._payloads, change, as_text=self._limits.legacy_as_text)
+            for key, data in views.messages(group, ids):
+                self.flusher.pending_bytes += group.add(key, data)
+        if self._tells_left and change.kind is Kind.UPDATE:
+            self._publish_left(change)
+
+    def _publish_left(self, change: Change) -> None:
+        """Tell those whose filter a row has left by an UPDATE, if they want to know."""
+        views = Views(self._payloads, change, as_text=self._limits.legacy_as_text)
+        for group, ids in self._leaving.match_left(change):
+            if not group.level and not group.behind:
+                continue
+            if not group.pending:
+                group.pending_from = self.window.end - 1
+                self.flusher.note_dirty(group)
+            for key, data in views.messages(group, ids, is_left=True):
+                self.flusher.pending_bytes += group.add(key, data)
 
     def batch_done(self, now_s: float) -> None:
         """End the tick if it may end, and trim the window; after each batch of envelopes."""
@@ -125,7 +145,10 @@ class Hub:
         if group is None:
             group = Group(signature, serializer, Ring(self._limits.ring_bytes, self._budget))
             self._groups[signature] = group
-            self._index.add(group, signature.entries)
+            if not group.asks:
+                self._index.add(group, signature.entries)
+                self._leaving.add(group, _leaving(signature))
+                self._tells_left = bool(self._leaving)
         member = Member(outlet, group)
         self._members.setdefault(outlet, {})[member] = None
         outlet.members += 1
@@ -148,7 +171,10 @@ class Hub:
         if not group.behind:
             self.hold.release(group)
         if group.is_empty:
-            self._index.remove(group, group.signature.entries)
+            if not group.asks:
+                self._index.remove(group, group.signature.entries)
+                self._leaving.remove(group, _leaving(group.signature))
+                self._tells_left = bool(self._leaving)
             del self._groups[group.signature]
             group.pending.clear()
             group.ring.clear()
@@ -221,3 +247,7 @@ class Hub:
     def ring_bytes(self) -> int:
         """What all rings hold."""
         return self._budget.total_bytes
+
+
+def _leaving(signature: Signature) -> tuple[Entry, ...]:
+    return tuple(entry for entry in signature.entries if entry.leave and entry.conditions)

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from pgcast.engine.bindings import blind_spots, entry_of, has_table, legacy_condition
 from pgcast.engine.groups import Reading
-from pgcast.matching.filters import parse_filter
-from pgcast.matching.index import ROW_KINDS, Condition, Entry
-from pgcast.matching.predicates import has_equality, local_canonical_text
+from pgcast.matching.index import ROW_KINDS, Entry
 from pgcast.model.change import Kind
 from pgcast.model.errors import BindingError
 from pgcast.model.lsn import NO_LSN
@@ -27,10 +26,8 @@ if TYPE_CHECKING:
     from pgcast.engine.groups import Rule
     from pgcast.engine.ports import Catalog, PublishedTable
     from pgcast.fanout.window import Window
-    from pgcast.matching.filters import FilterTerm
     from pgcast.model.binding import Binding
     from pgcast.model.change import Change
-    from pgcast.model.relation import TypeShape
     from pgcast.model.snapshot import Snapshot
 
 ALL_KINDS = ROW_KINDS | {Kind.TRUNCATE}
@@ -51,6 +48,17 @@ async def entries_of(bindings: Sequence[Binding], catalog: Catalog) -> tuple[Ent
         return await _entries_of(bindings, await catalog.published_tables(is_fresh=True), catalog)
 
 
+async def note_on(entries: Sequence[Entry], catalog: Catalog) -> str | None:
+    """Return what a client has to know of entries that are served, but not wholly.
+
+    Raises:
+        DatabaseError: The database could not be asked.
+    """
+    if not any(entry.leave for entry in entries):
+        return None
+    return blind_spots(entries, await catalog.published_tables())
+
+
 async def legacy_entries_of(rest: str, catalog: Catalog) -> tuple[Entry, ...]:
     """Turn a topic of the oldest protocol, without `realtime:`, into entries; none if it can never match.
 
@@ -62,7 +70,7 @@ async def legacy_entries_of(rest: str, catalog: Catalog) -> tuple[Entry, ...]:
     """
     tables = await catalog.published_tables()
     schema, table, condition = _split_by(rest, tables)
-    if condition is not None and not _matching(tables, schema, table):
+    if condition is not None and not has_table(tables, schema, table):
         # That answer may be older than the table.
         tables = await catalog.published_tables(is_fresh=True)
         schema, table, condition = _split_by(rest, tables)
@@ -72,11 +80,10 @@ async def legacy_entries_of(rest: str, catalog: Catalog) -> tuple[Entry, ...]:
     try:
         if not column or "=eq." not in condition:
             return ()
-        fitting = [shape for _, shape in _columns(tables, schema, table, column)]
-        canonical = await _canonical(fitting, value, catalog)
+        equal = await legacy_condition(column, value, tables, (schema, table), catalog)
     except BindingError:
         return ()
-    return (Entry(1, ROW_KINDS, schema, table, (Condition(column, value, canonical),)),)
+    return (Entry(1, ROW_KINDS, schema, table, (equal,)),)
 
 
 def split_legacy_topic(rest: str, tables: Collection[tuple[str, str]]) -> tuple[str | None, str | None, str | None]:
@@ -110,78 +117,7 @@ def _split_by(rest: str, tables: Sequence[PublishedTable]) -> tuple[str | None, 
 async def _entries_of(
     bindings: Sequence[Binding], tables: Sequence[PublishedTable], catalog: Catalog
 ) -> tuple[Entry, ...]:
-    return tuple([await _entry_of(binding, tables, catalog) for binding in bindings])
-
-
-async def _entry_of(binding: Binding, tables: Sequence[PublishedTable], catalog: Catalog) -> Entry:
-    if (
-        binding.table is not None
-        and binding.schema is not None
-        and not _matching(tables, binding.schema, binding.table)
-    ):
-        raise BindingError(
-            "Unable to subscribe to changes with given parameters. Please check Realtime is enabled for the given "
-            f"connect parameters: {_parameters(binding)}"
-        )
-    if binding.select:
-        raise BindingError(_exception(binding, "column selection is not available on this server"))
-    terms = parse_filter(binding.filter) if binding.filter else ()
-    conditions = [await _condition_of(term, binding, tables, catalog) for term in terms]
-    kinds = ROW_KINDS if binding.event is None else frozenset({binding.event})
-    return Entry(binding.id, kinds, binding.schema, binding.table, tuple(conditions))
-
-
-async def _condition_of(
-    term: FilterTerm, binding: Binding, tables: Sequence[PublishedTable], catalog: Catalog
-) -> Condition:
-    fitting = [shape for _, shape in _columns(tables, binding.schema, binding.table, term.column)]
-    if not fitting:
-        raise BindingError(_exception(binding, f"invalid column for filter {term.column}"))
-    for shape in fitting:
-        if not has_equality(shape):
-            raise BindingError(_exception(binding, f"operator eq does not exist for type {shape.name}"))
-    try:
-        canonical = await _canonical(fitting, term.value, catalog)
-    except BindingError as error:
-        raise BindingError(_exception(binding, error.message)) from error
-    return Condition(term.column, term.value, canonical)
-
-
-async def _canonical(shapes: Sequence[TypeShape], value: str, catalog: Catalog) -> tuple[tuple[int, bytes], ...]:
-    """Bring a value to the form in which the stream would carry it, once for each type."""
-    by_oid: dict[int, bytes] = {}
-    for shape in shapes:
-        if shape.oid not in by_oid:
-            text = local_canonical_text(shape, value)
-            by_oid[shape.oid] = await catalog.canonical_text(shape, value) if text is None else text
-    return tuple(sorted(by_oid.items()))
-
-
-def _matching(tables: Sequence[PublishedTable], schema: str | None, table: str | None) -> list[PublishedTable]:
-    return [known for known in tables if schema in (None, known.schema) and table in (None, known.name)]
-
-
-def _columns(
-    tables: Sequence[PublishedTable], schema: str | None, table: str | None, column: str
-) -> list[tuple[str, TypeShape]]:
-    return [pair for known in _matching(tables, schema, table) for pair in known.columns if pair[0] == column]
-
-
-def _parameters(binding: Binding) -> str:
-    event = "*" if binding.event is None else binding.event.value
-    filters = f"[{binding.filter}]" if binding.filter else "[]"
-    select = f"[{', '.join(binding.select)}]" if binding.select else "nil"
-    return (
-        f"[event: {event}, schema: {binding.schema or '*'}, table: {binding.table or '*'}, "
-        f"filters: {filters}, select: {select}]"
-    )
-
-
-def _exception(binding: Binding, text: str) -> str:
-    return (
-        "Unable to subscribe to changes with given parameters. An exception happened so please check your connect "
-        f"parameters: {_parameters(binding)}. Exception: {text}"
-    )
+    return tuple([await entry_of(binding, tables, catalog) for binding in bindings])
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from pgcast.channels.limits import Limits
 from pgcast.channels.session import Session
 from pgcast.engine.acknowledged import Acknowledged
 from pgcast.engine.clients import Client, Memory, Surroundings
+from pgcast.engine.decisions import Decisions
 from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.pipeline import Pipeline
 from pgcast.engine.snapshots import Snapshots
@@ -71,6 +72,8 @@ class Node:
         self._database = database
         self._limits = limits
         self._snapshots = Snapshots(database.catalog)
+        self._decisions = Decisions(database.catalog, self.hub.readers.serve_soon)
+        self.hub.readers.ask = self._decisions
         self.memory = Memory(Acknowledged(limits.hub.window_s), limits.hub.window_s)
         self._around = Surroundings(self.hub, database.catalog, self._snapshots, self.pipeline, self.memory)
         self._tasks: list[asyncio.Task[None]] = []
@@ -128,6 +131,7 @@ class Node:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         await self.pipeline.close()
+        await self._decisions.close()
         await self._snapshots.close()
         await self._database.catalog.close()
         await self._database.observer.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from pgcast.matching.conditions import Question
     from pgcast.model.lsn import Lsn
     from pgcast.model.relation import Relation, Table, TypeShape
     from pgcast.model.snapshot import Snapshot
@@ -93,12 +94,14 @@ class PublishedTable:
     Attributes:
         oid: Its OID.
         columns: Its columns in order, `(name, type)`.
+        identity: The columns of its replica identity, whose old values an UPDATE carries.
     """
 
     oid: int
     schema: str
     name: str
     columns: tuple[tuple[str, TypeShape], ...]
+    identity: frozenset[str] = frozenset()
 
 
 class Catalog(Protocol):
@@ -150,6 +153,16 @@ class Catalog(Protocol):
 
         Raises:
             BindingError: Postgres refuses the cast; the message is Postgres' own.
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+    async def decide(self, question: Question, values: Sequence[bytes | None]) -> Sequence[bool | None]:
+        """Return what Postgres says of each value: a comparison that only Postgres can make.
+
+        Raises:
+            BindingError: Postgres refuses the comparison, or one of the values, or takes too long; the message is
+                Postgres' own.
             DatabaseError: The database could not be asked.
         """
         ...

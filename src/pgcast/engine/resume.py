@@ -10,15 +10,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from pgcast.engine.views import Views
 from pgcast.fanout.tick import gather
+from pgcast.matching.scan import Found, Scan
 from pgcast.model.lsn import NO_LSN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pgcast.changes.payload import Payloads
     from pgcast.engine.groups import Group, Member, Reading
     from pgcast.fanout.window import Window
+    from pgcast.matching.conditions import Ask
+    from pgcast.matching.index import Entry
     from pgcast.model.change import Change
     from pgcast.model.lsn import Lsn
 
@@ -41,10 +45,12 @@ class Readers:
         when_level: Called with a member that has read everything and has been taken off the readers; set by the owner.
         when_served: Called after each turn of serving; set by the owner.
         passed_lsn: Everything that commits below it is in the window.
+        ask: Says what Postgres says of a value; set by the owner, where there are filters that need it.
     """
 
     when_level: Callable[[Member], None]
     when_served: Callable[[], None]
+    ask: Ask | None = None
 
     def __init__(self, window: Window, payloads: Payloads, *, as_text: bool) -> None:
         self._window = window
@@ -61,6 +67,8 @@ class Readers:
         """Begin to serve a member from the window."""
         member.reading = reading
         member.group.reading[member] = None
+        if member.group.scan is None:
+            member.group.scan = Scan(member.group.signature.entries, self.ask)
         self._members[member] = None
         self.serve_soon()
 
@@ -128,38 +136,47 @@ class Readers:
             return False
         changes = self._window.changes_from(reading.at, _CHUNK_CHANGES)
         if not changes:
-            if reading.until <= self.passed_lsn and not member.group.pending:
+            if reading.until <= self.passed_lsn and not member.group.pending and not member.group.asks:
                 self.stop(member)
                 self.when_level(member)
             return False
         parts: list[bytes] = []
         size = 0
+        is_waiting = False
         for change in changes:
+            found = _found(member.group, reading, change)
+            if found is None:
+                is_waiting = True  # for Postgres; those behind it are looked at all the same, to be asked together
+                continue
+            if is_waiting:
+                continue
             reading.at += 1
-            ids = _wanted(member, reading, change)
-            if ids:
-                frame = self._frame(member.group, change, ids)
+            for frame in self._frames(member.group, change, found):
                 parts += frame
                 size += sum(map(len, frame))
-                if size > _CHUNK_BYTES:
-                    break
+            if size > _CHUNK_BYTES:
+                break
         for piece in gather(parts):
             member.outlet.write(piece)
-        return True
+        return not is_waiting
 
-    def _frame(self, group: Group, change: Change, ids: tuple[int, ...]) -> tuple[bytes, ...]:
-        if group.is_legacy:
-            return group.frame(change.kind, self._payloads.legacy(change, as_text=self._as_text))
-        return group.frame(ids, self._payloads.current(change))
+    def _frames(self, group: Group, change: Change, found: Found) -> Iterator[tuple[bytes, ...]]:
+        if not found.ids and not found.left:
+            return
+        views = Views(self._payloads, change, as_text=self._as_text)
+        for ids, is_left in ((found.ids, False), (found.left, True)):
+            if ids:
+                for key, data in views.messages(group, ids, is_left=is_left):
+                    yield group.frame(key, data)
 
 
-def _wanted(member: Member, reading: Reading, change: Change) -> tuple[int, ...]:
-    """Match one change with the bindings of one member: what the index does for groups, for the past."""
+def _found(group: Group, reading: Reading, change: Change) -> Found | None:
+    """Match one change with the bindings of one member; None while Postgres has not answered."""
     rules = reading.rules
-    ids: dict[int, None] = {}
-    for entry in member.group.signature.entries:
-        if entry.wants(change):
-            rule = rules.get(entry.id) if rules is not None else None
-            if rule is None or rule(change):
-                ids[entry.id] = None
-    return tuple(ids)
+
+    def may_want(entry: Entry) -> bool:
+        rule = rules.get(entry.id) if rules is not None else None
+        return rule is None or rule(change)
+
+    scan = group.scan
+    return Found((), ()) if scan is None else scan.match(change, may_want)

@@ -1,8 +1,11 @@
 """Which targets want a change, at a cost that grows with those that do.
 
-Entries without a condition are kept by schema and table. Entries with conditions are kept, below that, in a hash of
-their first condition's column and value; further conditions are tested on those few that the hash finds. A table's
-*route* joins what concerns it, once; the next change of the table looks nothing up but its own values.
+Entries without a filter are kept by schema and table. Entries with filters are kept, below that, by one condition that
+can be looked up: an equality, an `in`, a range or the beginning of a `like`. What that finds is tested as a whole.
+Filters that offer no such condition are tested one by one, last. Entries that want the same are found and tested once,
+whoever they belong to.
+
+A table's *route* joins what concerns it, once; the next change of the table looks nothing up but its own values.
 """
 
 from __future__ import annotations
@@ -10,38 +13,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from pgcast.matching.predicates import key_function
+from pgcast.matching.conditions import test_of
+from pgcast.matching.keyed import Access, Keyed, access_of
 from pgcast.model.change import Absent, Change, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Sequence
 
+    from pgcast.matching.conditions import Part, Test
+    from pgcast.model.change import Values
     from pgcast.model.relation import Table, TypeShape
 
 Target = TypeVar("Target")
 
 ROW_KINDS = frozenset({Kind.INSERT, Kind.UPDATE, Kind.DELETE})
 
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A column must equal a value.
-
-    Attributes:
-        column: The column's name.
-        text: The value as the client wrote it.
-        canonical: For each type (its OID) the column was seen to have, the value as Postgres prints it.
-    """
-
-    column: str
-    text: str
-    canonical: tuple[tuple[int, bytes], ...] = ()
-
-    def key(self, shape: TypeShape) -> Hashable:
-        """Return the key a value of this type must have."""
-        text = next((text for oid, text in self.canonical if oid == shape.oid), self.text.encode())
-        key_of = key_function(shape)
-        return text if key_of is None else key_of(text)
+_MAX_ROUTED_TABLES = 10_000
+_MAX_TESTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +41,41 @@ class Entry:
         kinds: Which kinds of change.
         schema: An exact name; None for all.
         table: An exact name; None for all.
-        conditions: All must hold; none means every row.
+        conditions: The filter: all must hold; none means every row.
+        select: The columns asked for; empty for all.
+        leave: Whether it wants to know when a row leaves the filter.
+        asks: Whether its filter needs answers of Postgres'.
     """
 
     id: int
     kinds: frozenset[Kind]
     schema: str | None = None
     table: str | None = None
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[Part, ...] = ()
+    select: tuple[str, ...] = ()
+    leave: bool = False
+    asks: bool = False
+
+    def concerns(self, table: Table, kind: Kind) -> bool:
+        """Say whether changes of a kind, of a table, are what it is about; the filter aside."""
+        return kind in self.kinds and self.schema in {None, table.schema} and self.table in {None, table.name}
 
     def wants(self, change: Change) -> bool:
         """Test one change on its own, without an index."""
-        return (
-            change.kind in self.kinds
-            and self.schema in (None, change.table.schema)
-            and self.table in (None, change.table.name)
-            and all(_holds(condition, change) for condition in self.conditions)
-        )
+        if not self.concerns(change.table, change.kind):
+            return False
+        if not self.conditions:
+            return True
+        values = change.old_values if change.kind is Kind.DELETE else change.values
+        return values is not None and test_of(self.conditions, change.table, None)(values) is True
+
+    def is_left_by(self, change: Change) -> bool:
+        """Say whether an UPDATE takes a row out of the filter, without an index."""
+        old_values, values = change.old_values, change.values
+        if change.kind is not Kind.UPDATE or old_values is None or values is None or not self.conditions:
+            return False
+        test = test_of(self.conditions, change.table, None)
+        return self.concerns(change.table, change.kind) and test(old_values) is True and test(values) is not True
 
 
 Match = tuple[Target, tuple[int, ...]]
@@ -83,22 +89,28 @@ class Index(Generic[Target]):
         self._places: dict[tuple[str | None, str | None], _Place[Target]] = {}
         self._routes: dict[tuple[Table, Kind], _Route[Target]] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._places)
+
     def add(self, target: Target, entries: Sequence[Entry]) -> None:
         """Register a target with all its entries; not twice."""
         for order, entry in enumerate(entries):
-            place = self._places.setdefault((entry.schema, entry.table), _Place())
-            place.add(_Item(target, entry, order))
-        self._routes.clear()
+            where = (entry.schema, entry.table)
+            place = self._places.get(where)
+            if place is None:
+                place = self._places[where] = _Place()
+            if place.add(_Item(target, entry, order)):
+                self._routes.clear()
 
     def remove(self, target: Target, entries: Sequence[Entry]) -> None:
         """Take a target out again; with the entries that were added."""
         for order, entry in enumerate(entries):
             where = (entry.schema, entry.table)
             place = self._places[where]
-            place.remove(_Item(target, entry, order))
+            if place.remove(_Item(target, entry, order)):
+                self._routes.clear()
             if place.is_empty:
                 del self._places[where]
-        self._routes.clear()
 
     # fast path: per change
     def match(self, change: Change) -> Sequence[Match[Target]]:
@@ -106,43 +118,38 @@ class Index(Generic[Target]):
         route = self._routes.get((change.table, change.kind))
         if route is None:
             route = self._route(change.table, change.kind)
-        if not route.lookups:
+        if route.is_plain:
             return route.plain
-        return self._match_values(route, change)
-
-    def _match_values(self, route: _Route[Target], change: Change) -> Sequence[Match[Target]]:
         values = change.old_values if change.kind is Kind.DELETE else change.values
         if values is None:
             return route.plain
-        found: list[_Item[Target]] = []
-        for place, key_of, bucket in route.lookups:
-            value = values[place]
-            if value is None or isinstance(value, Absent):
-                continue
-            hits = bucket.get(value if key_of is None else key_of(value))
-            if hits:
-                found.extend(item for item in hits if _wants_rest(item.entry, change))
+        found = route.find(values)
         if not found:
             return route.plain
-        return _merge([*route.plain_items, *found])
+        return _merge([*route.plain_items, *(item for want in found for item in want.items)])
+
+    def match_left(self, change: Change) -> Sequence[Match[Target]]:
+        """Return whose filter a row has left: the old values match, and the new ones do not."""
+        old_values, values = change.old_values, change.values
+        if change.kind is not Kind.UPDATE or old_values is None or values is None or old_values == values:
+            return ()
+        table = change.table
+        route = self._routes.get((table, change.kind))
+        if route is None:
+            route = self._route(table, change.kind)
+        if route.is_plain:
+            return ()
+        found = [want for want in route.find(old_values) if want.test(table)(values) is not True]
+        return _merge([item for want in found for item in want.items])
 
     def _route(self, table: Table, kind: Kind) -> _Route[Target]:
         if len(self._routes) > 4 * _MAX_ROUTED_TABLES:
             self._routes.clear()  # tables that are announced anew leave their old routes behind
-        plain: list[_Item[Target]] = []
-        lookups: list[_Lookup[Target]] = []
         schema, name = table.schema, table.name
-        for where in ((schema, name), (schema, None), (None, name), (None, None)):
-            place = self._places.get(where)
-            if place is not None:
-                plain.extend(item for item in place.plain if kind in item.entry.kinds)
-                lookups.extend(place.lookups(table))
-        route = _Route(plain, _merge(plain), lookups)
-        self._routes[table, kind] = route
+        wheres = ((schema, name), (schema, None), (None, name), (None, None))
+        places = [place for where in wheres if (place := self._places.get(where)) is not None]
+        route = self._routes[table, kind] = _Route(table, kind, places)
         return route
-
-
-_MAX_ROUTED_TABLES = 10_000
 
 
 class _Item(Generic[Target]):
@@ -162,93 +169,165 @@ class _Item(Generic[Target]):
         return hash((id(self.target), self.order))
 
 
-_Bucket = dict["Hashable", dict[_Item[Target], None]]
-_Lookup = tuple[int, "Callable[[bytes], Hashable] | None", _Bucket[Target]]
+class _Want(Generic[Target]):
+    """What entries want that are alike, and the entries.
 
+    Attributes:
+        kinds: Which kinds of change.
+        access: By which of its conditions it is found; None where it has to be tested.
+        items: The entries.
+    """
 
-class _Route(Generic[Target]):
-    """What concerns one kind of change of one table."""
+    __slots__ = ("_conditions", "_tests", "access", "items", "kinds")
 
-    __slots__ = ("lookups", "plain", "plain_items")
+    def __init__(self, kinds: frozenset[Kind], conditions: tuple[Part, ...]) -> None:
+        self.kinds = kinds
+        self.access: Access | None = access_of(conditions)
+        self.items: dict[_Item[Target], None] = {}
+        self._conditions = conditions
+        self._tests: dict[Table, Test] | None = None
 
-    def __init__(
-        self, plain_items: list[_Item[Target]], plain: list[Match[Target]], lookups: list[_Lookup[Target]]
-    ) -> None:
-        self.plain_items = plain_items
-        self.plain = plain
-        self.lookups = lookups
+    def test(self, table: Table) -> Test:
+        """Return the test of its whole filter on a table's rows."""
+        if self._tests is None:
+            self._tests = {}
+        test = self._tests.get(table)
+        if test is None:
+            if len(self._tests) >= _MAX_TESTS:
+                self._tests.clear()
+            test = self._tests[table] = test_of(self._conditions, table, None)
+        return test
 
 
 class _Place(Generic[Target]):
     """The entries for one schema and table, either of them perhaps a wildcard."""
 
-    __slots__ = ("_by_column", "plain")
+    __slots__ = ("_wants", "columns", "plain", "tested")
 
     def __init__(self) -> None:
         self.plain: dict[_Item[Target], None] = {}
-        self._by_column: dict[str, _ColumnHash[Target]] = {}
+        self.columns: dict[str, _Column[Target]] = {}
+        self.tested: dict[_Want[Target], None] = {}
+        self._wants: dict[tuple[frozenset[Kind], tuple[Part, ...]], _Want[Target]] = {}
 
     @property
     def is_empty(self) -> bool:
-        return not self.plain and not self._by_column
+        return not self.plain and not self._wants
 
-    def add(self, item: _Item[Target]) -> None:
-        if item.entry.conditions:
-            column = item.entry.conditions[0].column
-            self._by_column.setdefault(column, _ColumnHash()).add(item)
-        else:
+    def add(self, item: _Item[Target]) -> bool:
+        """Add an entry; say whether the routes must be made anew."""
+        entry = item.entry
+        if not entry.conditions:
             self.plain[item] = None
+            return True
+        key = (entry.kinds, entry.conditions)
+        want = self._wants.get(key)
+        if want is not None:
+            want.items[item] = None
+            return False
+        want = self._wants[key] = _Want(*key)
+        want.items[item] = None
+        if want.access is None:
+            self.tested[want] = None
+            return True
+        column = self.columns.get(want.access.column)
+        is_new = column is None
+        if column is None:
+            column = self.columns[want.access.column] = _Column()
+        column.add(want, want.access)
+        return is_new
 
-    def remove(self, item: _Item[Target]) -> None:
-        if not item.entry.conditions:
+    def remove(self, item: _Item[Target]) -> bool:
+        """Remove an entry; say whether the routes must be made anew."""
+        entry = item.entry
+        if not entry.conditions:
             del self.plain[item]
-            return
-        column = item.entry.conditions[0].column
-        hashed = self._by_column[column]
-        hashed.remove(item)
-        if not hashed.items:
-            del self._by_column[column]
+            return True
+        key = (entry.kinds, entry.conditions)
+        want = self._wants[key]
+        del want.items[item]
+        if want.items:
+            return False
+        del self._wants[key]
+        if want.access is None:
+            del self.tested[want]
+            return True
+        column = self.columns[want.access.column]
+        column.remove(want, want.access)
+        if column.wants:
+            return False
+        del self.columns[want.access.column]
+        return True
 
-    def lookups(self, table: Table) -> list[_Lookup[Target]]:
-        found: list[_Lookup[Target]] = []
-        for place, (column, shape) in enumerate(zip(table.relation.columns, table.types, strict=True)):
-            hashed = self._by_column.get(column.name)
-            if hashed is not None:
-                found.append((place, key_function(shape), hashed.bucket(shape)))
-        return found
 
+class _Column(Generic[Target]):
+    """What is found by one column, once for each type that the column is seen to have."""
 
-class _ColumnHash(Generic[Target]):
-    """The entries whose first condition is on one column, by value; once for each type the column is seen to have."""
-
-    __slots__ = ("_buckets", "items")
+    __slots__ = ("_keyed", "wants")
 
     def __init__(self) -> None:
-        self.items: dict[_Item[Target], None] = {}
-        self._buckets: dict[TypeShape, _Bucket[Target]] = {}
+        self.wants: dict[_Want[Target], Access] = {}
+        self._keyed: dict[TypeShape, Keyed[_Want[Target]]] = {}
 
-    def add(self, item: _Item[Target]) -> None:
-        self.items[item] = None
-        for shape, bucket in self._buckets.items():
-            bucket.setdefault(item.entry.conditions[0].key(shape), {})[item] = None
+    def add(self, want: _Want[Target], access: Access) -> None:
+        self.wants[want] = access
+        for keyed in self._keyed.values():
+            keyed.add(want, access)
 
-    def remove(self, item: _Item[Target]) -> None:
-        del self.items[item]
-        for shape, bucket in self._buckets.items():
-            key = item.entry.conditions[0].key(shape)
-            same = bucket[key]
-            del same[item]
-            if not same:
-                del bucket[key]
+    def remove(self, want: _Want[Target], access: Access) -> None:
+        del self.wants[want]
+        for keyed in self._keyed.values():
+            keyed.remove(want, access)
 
-    def bucket(self, shape: TypeShape) -> _Bucket[Target]:
-        bucket = self._buckets.get(shape)
-        if bucket is None:
-            bucket = {}
-            for item in self.items:
-                bucket.setdefault(item.entry.conditions[0].key(shape), {})[item] = None
-            self._buckets[shape] = bucket
-        return bucket
+    def keyed(self, shape: TypeShape) -> Keyed[_Want[Target]]:
+        keyed = self._keyed.get(shape)
+        if keyed is None:
+            keyed = self._keyed[shape] = Keyed(shape)
+            for want, access in self.wants.items():
+                keyed.add(want, access)
+        return keyed
+
+
+class _Route(Generic[Target]):
+    """What concerns one kind of change of one table."""
+
+    __slots__ = ("_kind", "_lookups", "_table", "_tested", "is_plain", "plain", "plain_items")
+
+    def __init__(self, table: Table, kind: Kind, places: Sequence[_Place[Target]]) -> None:
+        self._table = table
+        self._kind = kind
+        self.plain_items = [item for place in places for item in place.plain if kind in item.entry.kinds]
+        self.plain = _merge(self.plain_items)
+        self._lookups = [
+            (number, found.keyed(shape))
+            for place in places
+            for number, (column, shape) in enumerate(zip(table.relation.columns, table.types, strict=True))
+            if (found := place.columns.get(column.name)) is not None
+        ]
+        self._tested = [(want.test(table), want) for place in places for want in place.tested if kind in want.kinds]
+        self.is_plain = not self._lookups and not self._tested
+
+    # fast path: per change
+    def find(self, values: Values) -> list[_Want[Target]]:
+        """Return whose filter a row passes."""
+        found: list[_Want[Target]] = []
+        for number, keyed in self._lookups:
+            value = values[number]
+            if value is None or isinstance(value, Absent):
+                continue
+            for want in keyed.find(value):
+                access = want.access
+                if self._kind in want.kinds and (
+                    (access is not None and access.is_exact) or want.test(self._table)(values) is True
+                ):
+                    found.append(want)
+            found.extend(
+                want for want in keyed.unkeyed if self._kind in want.kinds and want.test(self._table)(values) is True
+            )
+        for test, want in self._tested:
+            if test(values) is True:
+                found.append(want)
+        return found
 
 
 def _merge(items: Sequence[_Item[Target]]) -> list[Match[Target]]:
@@ -264,21 +343,3 @@ def _merge(items: Sequence[_Item[Target]]) -> list[Match[Target]]:
 
 def _order_of(item: _Item[Target]) -> int:
     return item.order
-
-
-def _wants_rest(entry: Entry, change: Change) -> bool:
-    return change.kind in entry.kinds and all(_holds(condition, change) for condition in entry.conditions[1:])
-
-
-def _holds(condition: Condition, change: Change) -> bool:
-    """Test one condition; a column that is not there, or a value that was not sent, or NULL, is no match."""
-    values = change.old_values if change.kind is Kind.DELETE else change.values
-    if values is None:
-        return False
-    for column, shape, value in zip(change.table.relation.columns, change.table.types, values, strict=True):
-        if column.name == condition.column:
-            if value is None or isinstance(value, Absent):
-                return False
-            key_of = key_function(shape)
-            return (value if key_of is None else key_of(value)) == condition.key(shape)
-    return False

@@ -21,6 +21,7 @@ class Binding:
         filter: As the client wrote it; None where absent, null or blank.
         select: Names of the columns asked for; empty for all.
         since: A position or a commit timestamp, as the client wrote it; None for "from now on".
+        leave: Whether to tell when a row leaves the filter.
     """
 
     id: int
@@ -30,3 +31,4 @@ class Binding:
     filter: str | None = None
     select: tuple[str, ...] = ()
     since: str | None = None
+    leave: bool = False

@@ -30,6 +30,23 @@ class TypeKind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Collation:
+    """How the text of a column is compared.
+
+    Attributes:
+        name: As SQL says it after COLLATE, qualified and quoted.
+        is_bytewise: Whether texts are ordered by their UTF-8 bytes: C, POSIX and PostgreSQL's built-in collations.
+        is_deterministic: Whether only texts of the same bytes are equal.
+        folds_ascii: Whether only the letters A to Z have another case: C and POSIX.
+    """
+
+    name: str
+    is_bytewise: bool
+    is_deterministic: bool
+    folds_ascii: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TypeShape:
     """One data type, with the types inside it.
 
@@ -40,6 +57,8 @@ class TypeShape:
         element: An array's element type, or a domain's base type; else None.
         fields: A composite's fields in order, `(name, type)`; else empty.
         delimiter: What stands between an array's elements: `,` for all built-in types but box, which has `;`.
+        is_enum: Whether it is an enum.
+        collation: A column's, where its type has one and it is known; else None.
     """
 
     oid: int
@@ -48,6 +67,8 @@ class TypeShape:
     element: TypeShape | None = None
     fields: tuple[tuple[str, TypeShape], ...] = ()
     delimiter: str = ","
+    is_enum: bool = False
+    collation: Collation | None = None
 
 
 @dataclass(frozen=True, slots=True)

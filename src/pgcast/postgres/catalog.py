@@ -21,6 +21,9 @@ from pgcast.engine.ports import PublishedTable
 from pgcast.model.errors import BindingError, DatabaseError
 from pgcast.model.relation import ReplicaIdentity, Table, TypeShape
 from pgcast.model.snapshot import Snapshot, parse_snapshot
+from pgcast.postgres.collations import collated, collations_of
+from pgcast.postgres.identities import identities_of
+from pgcast.postgres.judging import judge
 from pgcast.postgres.pool import Pool
 from pgcast.postgres.refusals import quote_identifier, server_text, translate
 from pgcast.postgres.types import FIRST_USER_OID, UNKNOWN, shapes_of
@@ -28,11 +31,14 @@ from pgcast.postgres.types import FIRST_USER_OID, UNKNOWN, shapes_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from pgcast.matching.conditions import Question
     from pgcast.model.relation import Relation
     from pgcast.postgres.connection import Target
 
 _CONNECTIONS: Final = 4
 _TIMEOUT_S: Final = 5.0
+_JUDGES: Final = 2
+_JUDGE_S: Final = 2.0
 _PUBLISHED_FOR_S: Final = 1.0
 _CASTS_KEPT: Final = 10_000
 _USER_CASTS_KEPT_S: Final = 1.0  # an enum's values may be renamed
@@ -106,6 +112,7 @@ class PostgresCatalog:
     def __init__(self, target: Target, *, publications: Sequence[str], timeout_s: float = _TIMEOUT_S) -> None:
         self._names = target.names(publications=tuple(publications))
         self._pool = Pool(target, limit=_CONNECTIONS, timeout_s=timeout_s)
+        self._judges = Pool(target, limit=_JUDGES, timeout_s=_JUDGE_S)
         self._is_below_13 = False
         self._published: tuple[float, Sequence[PublishedTable]] = (float("-inf"), ())
         self._asking: asyncio.Task[None] | None = None
@@ -120,6 +127,7 @@ class PostgresCatalog:
         """
         try:
             shapes = await shapes_of(self._pool, {column.type_oid for column in relation.columns})
+            collations = await collations_of(self._pool, [relation.oid])
             cursor = await self._pool.ask(_KEY, [relation.oid])
             has_row_security, is_partitioned, key = await cursor.fetchone() or (False, False, [])
             leaves: list[tuple[list[str]]] = []
@@ -130,7 +138,9 @@ class PostgresCatalog:
             raise translate(error, self._names, otherwise=DatabaseError) from error
         return Table(
             relation=_covered(relation, [names for (names,) in leaves]),
-            types=tuple(shapes[column.type_oid] for column in relation.columns),
+            types=tuple(
+                collated(shapes[column.type_oid], relation.oid, column.name, collations) for column in relation.columns
+            ),
             primary_key=_key_places(relation, key),
             has_row_security=has_row_security,
         )
@@ -195,11 +205,28 @@ class PostgresCatalog:
                 self._casts.popitem(last=False)
         return canonical
 
+    async def decide(self, question: Question, values: Sequence[bytes | None]) -> list[bool | None]:
+        """Return what Postgres says of each value: a comparison that only Postgres can make.
+
+        It has connections of its own, so that one that takes long keeps no join waiting.
+        """
+        try:
+            return await judge(self._judges, question, values)
+        except DatabaseError as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise BindingError(f"the comparison takes longer than {_JUDGE_S:g} s") from error
+            raise
+        except psycopg.Error as error:
+            if (error.sqlstate or "08")[:2] in _SERVER_CLASSES:
+                raise translate(error, self._names, otherwise=DatabaseError) from error
+            raise BindingError(server_text(error)) from error
+
     async def close(self) -> None:
         """Close all connections; twice is safe."""
         if self._asking is not None:
             self._asking.cancel()
         await self._pool.close()
+        await self._judges.close()
 
     async def _snapshot(self) -> Snapshot:
         if not self._is_below_13:
@@ -224,6 +251,8 @@ class PostgresCatalog:
             cursor = await self._pool.ask(_PUBLISHED, [list(self._names.publications)])
             rows = await cursor.fetchall()
             shapes = await shapes_of(self._pool, {type_oid for *_, type_oids in rows for type_oid in type_oids})
+            collations = await collations_of(self._pool, [oid for oid, *_ in rows])
+            identities = await identities_of(self._pool, [oid for oid, *_ in rows])
         except psycopg.Error as error:
             raise translate(error, self._names, otherwise=DatabaseError) from error
         tables = [
@@ -231,7 +260,11 @@ class PostgresCatalog:
                 oid=oid,
                 schema=schema,
                 name=name,
-                columns=tuple((column, shapes[type_oid]) for column, type_oid in zip(columns, type_oids, strict=True)),
+                columns=tuple(
+                    (column, collated(shapes[type_oid], oid, column, collations))
+                    for column, type_oid in zip(columns, type_oids, strict=True)
+                ),
+                identity=identities.get(oid, frozenset()),
             )
             for oid, schema, name, columns, type_oids in rows
         ]

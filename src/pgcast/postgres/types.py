@@ -41,7 +41,8 @@ _QUERY: Final = """
            ARRAY(SELECT attname::text FROM pg_attribute
                  WHERE t.typtype = 'c' AND attrelid = t.typrelid AND attnum > 0 AND NOT attisdropped ORDER BY attnum),
            ARRAY(SELECT atttypid::int8 FROM pg_attribute
-                 WHERE t.typtype = 'c' AND attrelid = t.typrelid AND attnum > 0 AND NOT attisdropped ORDER BY attnum)
+                 WHERE t.typtype = 'c' AND attrelid = t.typrelid AND attnum > 0 AND NOT attisdropped ORDER BY attnum),
+           t.typtype = 'e'
     FROM needed JOIN pg_type t ON t.oid = needed.oid
 """
 
@@ -62,6 +63,7 @@ class _Row:
     inner: int
     delimiter: str
     fields: tuple[tuple[str, int], ...]
+    is_enum: bool
 
 
 async def shapes_of(pool: Pool, oids: Iterable[int]) -> dict[int, TypeShape]:
@@ -73,8 +75,8 @@ async def shapes_of(pool: Pool, oids: Iterable[int]) -> dict[int, TypeShape]:
     wanted = set(oids)
     cursor = await pool.ask(_QUERY, [sorted(wanted)])
     rows = {
-        oid: _Row(name, TypeKind(kind), inner, delimiter, tuple(zip(field_names, field_types, strict=True)))
-        for oid, name, kind, inner, delimiter, field_names, field_types in await cursor.fetchall()
+        oid: _Row(name, TypeKind(kind), inner, delimiter, tuple(zip(field_names, field_types, strict=True)), is_enum)
+        for oid, name, kind, inner, delimiter, field_names, field_types, is_enum in await cursor.fetchall()
     }
     made: dict[int, TypeShape] = {}
     return {oid: _shape(oid, rows, made, outer=frozenset()) for oid in wanted}
@@ -94,5 +96,5 @@ def _shape(oid: int, rows: Mapping[int, _Row], made: dict[int, TypeShape], outer
     if row.kind is TypeKind.ARRAY and row.inner in rows:
         delimiter = rows[row.inner].delimiter
     fields = tuple((name, _shape(field, rows, made, around)) for name, field in row.fields)
-    made[oid] = TypeShape(oid, row.name, row.kind, element, fields, delimiter)
+    made[oid] = TypeShape(oid, row.name, row.kind, element, fields, delimiter, row.is_enum)
     return made[oid]

@@ -12,6 +12,7 @@
 //   follows       keep `since` in every binding at the last change's commit_timestamp, so that a rejoin resumes there
 //   converts      realtime-js-1-7-5: convert records with the package's own Transformers, as supabase-js 1 did
 //   channels      topics as an application names them, without "realtime:"; `bindings` are those of postgres_changes, and
+//                 a filter that is a list of calls, [["eq", "id", 1], ...], is built with the package's own filter builder;
 //                 `config` is the channel's own, for example {"private": true}. For realtime-js-1-7-5 the topic is the
 //                 subscription: "realtime:public:t:id=eq.5"
 //
@@ -43,12 +44,15 @@ function printStatus(status, topic, error) {
 }
 
 // The clients since 2.0: a channel with listeners; it is left through the client.
-function today(client, { follows }) {
+function today(client, { follows }, postgresChangesFilter) {
   const joined = new Map();
   return {
     join({ topic, bindings = [], config = {} }) {
       const channel = client.channel(topic, { config });
       for (const [listener, binding] of bindings.entries()) {
+        if (Array.isArray(binding.filter)) {
+          binding.filter = binding.filter.reduce((built, [name, ...words]) => built[name](...words), postgresChangesFilter());
+        }
         channel.on("postgres_changes", binding, (change) => {
           if (follows) for (const each of bindings) each.since = change.commit_timestamp;
           print({ change, topic, listener });
@@ -109,23 +113,23 @@ function options({ apikey, params, heartbeat_ms }) {
 // One entry a package: returns how channels are joined and left, and what ends it.
 const PACKAGES = {
   async "supabase-js"(config) {
-    const { createClient } = await import("@supabase/supabase-js");
+    const { createClient, postgresChangesFilter } = await import("@supabase/supabase-js");
     const { params, ...rest } = options(config);
     const client = createClient(config.url, config.apikey, {
       auth: { persistSession: false, autoRefreshToken: false },
       realtime: { transport, params: config.params, ...rest, ...(config.vsn && { vsn: config.vsn }) },
     });
-    return { ...today(client, config), end: () => client.realtime.disconnect() };
+    return { ...today(client, config, postgresChangesFilter), end: () => client.realtime.disconnect() };
   },
 
   async "realtime-js"(config) {
-    const { RealtimeClient } = await import("@supabase/realtime-js");
+    const { RealtimeClient, postgresChangesFilter } = await import("@supabase/realtime-js");
     const client = new RealtimeClient(config.url, {
       transport,
       ...options(config),
       ...(config.vsn && { vsn: config.vsn }),
     });
-    return { ...today(client, config), end: () => client.disconnect() };
+    return { ...today(client, config, postgresChangesFilter), end: () => client.disconnect() };
   },
 
   async "realtime-js-2-10-7"(config) {

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
+from pgcast.matching.conditions import Question
 from pgcast.model.errors import BindingError, ConnectionFailed, DatabaseError
-from pgcast.model.relation import Column, Relation, ReplicaIdentity, TypeKind, TypeShape
+from pgcast.model.relation import Collation, Column, Relation, ReplicaIdentity, TypeKind, TypeShape
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import Target, parse_target
 
@@ -362,3 +363,38 @@ async def test_nothing_is_connected_before_the_first_question():
     with pytest.raises(ConnectionFailed, match="refused"):
         await catalog.snapshot()
     await catalog.close()
+
+
+async def test_how_text_is_compared_and_which_old_values_are_known(database, catalog):
+    database.execute("""
+        CREATE COLLATION other (provider = libc, locale = 'C.UTF-8');
+        CREATE TABLE t (id int PRIMARY KEY, plain text, bytes varchar COLLATE "C", far text COLLATE other, tags text[]);
+        CREATE TABLE whole (a int, b text);
+        ALTER TABLE whole REPLICA IDENTITY FULL;
+        CREATE PUBLICATION p FOR TABLE t, whole;
+    """)
+    t, whole = await catalog.published_tables()
+    described = await catalog.describe(announced(database, "t", keys=("id",)))
+    names = [column.name for column in described.relation.columns]
+    for shapes in (dict(t.columns), dict(zip(names, described.types, strict=True))):
+        assert shapes["id"].collation is None
+        assert shapes["plain"].collation == Collation('pg_catalog."default"', True, True, True)
+        assert shapes["bytes"].collation == Collation('pg_catalog."C"', True, True, True)
+        assert shapes["far"].collation == Collation("public.other", False, True, False)
+        assert shapes["tags"].collation == shapes["plain"].collation
+    assert t.identity == {"id"}
+    assert whole.identity == {"a", "b"}
+
+
+async def test_a_comparison_is_made_by_postgres_or_refused(database, catalog):
+    database.execute("CREATE TYPE mood AS ENUM ('sad', 'ok')")
+    ((oid,),) = database.execute("SELECT 'mood'::regtype::oid::int8")
+    assert await catalog.decide(Question(oid, None, "lt", ("ok",)), [b"sad", b"ok", None]) == [True, False, None]
+    assert await catalog.decide(Question(25, None, "imatch", ("^A",)), [b"ab", b"b"]) == [True, False]
+    assert await catalog.decide(Question(25, None, "in", ()), [b"ab"]) == [False]
+    with pytest.raises(BindingError, match="invalid input value for enum"):
+        await catalog.decide(Question(oid, None, "lt", ("ok",)), [b"gone"])
+    with pytest.raises(BindingError, match="does not exist any more"):
+        await catalog.decide(Question(4_000_000_000, None, "lt", ("ok",)), [b"sad"])
+    with pytest.raises(BindingError, match="not UTF-8"):
+        await catalog.decide(Question(25, None, "match", ("a",)), [b"\xff"])

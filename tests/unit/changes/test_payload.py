@@ -172,3 +172,28 @@ def test_only_so_many_tables_are_kept():
 )
 def test_a_commit_time_is_printed_in_milliseconds(committed_us, text):
     assert commit_timestamp(committed_us) == text
+
+
+def test_a_view_has_the_key_and_the_columns_selected_in_the_order_of_the_table():
+    payloads = Payloads()
+    data = json.loads(payloads.view(insert(), ("tags",)))
+    whole = json.loads(payloads.current(insert()))
+
+    assert data.pop("columns") == [whole["columns"][0], whole["columns"][2]]
+    assert data.pop("record") == {"id": 7, "tags": ["a"]}
+    del whole["columns"], whole["record"]
+    assert data == whole
+
+
+def test_a_view_of_old_rows():
+    payloads = Payloads()
+    updated, deleted = (json.loads(payloads.view(one, ("tags", "nope"))) for one in (update(), delete()))
+
+    assert (updated["record"], updated["old_record"]) == ({"id": 7}, {"id": 7})
+    assert (deleted["old_record"], "record" in deleted) == ({"id": 7}, False)
+
+
+def test_a_view_of_a_table_without_key_has_the_columns_of_the_identity():
+    data = json.loads(Payloads().view(insert(make_table(primary_key=())), ("at",)))
+
+    assert data["record"] == {"id": 7, "at": "2026-01-02T03:04:05+00:00"}

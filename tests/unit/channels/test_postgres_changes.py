@@ -216,3 +216,14 @@ def test_one_bad_entry_fails_all_and_the_first_one_is_named():
     assert result.error.startswith("Error parsing `select` params: expected a list")
     assert result.error.endswith("(entry 2 of 3)")
     assert len(result.echo) == 3
+
+
+def test_leave_is_true_or_absent():
+    assert binding_of(table="t", leave=True).leave
+    for other in (False, None, "yes", 1):
+        assert not binding_of(table="t", leave=other).leave
+
+
+def test_leave_makes_another_binding():
+    plain, leaving = read('{"table":"a","filter":"b=eq.1"}', '{"table":"a","filter":"b=eq.1","leave":true}').bindings
+    assert plain.id != leaving.id

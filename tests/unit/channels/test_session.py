@@ -254,6 +254,15 @@ def test_bindings_that_are_not_in_force_yet_are_announced_later():
     assert told(talk.session.subscribed(channel)) == [system("ok", "Subscribed to PostgreSQL")]
 
 
+def test_what_a_client_has_to_know_of_its_bindings_comes_with_the_news_that_they_are_in_force():
+    talk = Talk()
+    channel = talk.asks_to_join(TODOS)
+
+    _, noted = told(talk.session.join_decided(channel, Outcome(note="not wholly")))
+    assert noted == system("ok", "Subscribed to PostgreSQL").replace("}]", ',"note":"not wholly"}]')
+    assert told(talk.session.subscribed(channel, "not wholly")) == [noted]
+
+
 def test_bindings_that_cannot_be_served_are_told_after_an_ok_reply_and_the_channel_stays():
     talk = Talk()
     channel = talk.asks_to_join(TODOS)

@@ -12,7 +12,9 @@ from pgcast.changes.payload import Payloads
 from pgcast.engine.groups import Member, Reading, Signature
 from pgcast.engine.hub import Hub, HubLimits
 from pgcast.frames.codec import serializer_for
+from pgcast.matching.conditions import PENDING, Condition
 from pgcast.matching.index import ROW_KINDS, Entry
+from pgcast.model.change import Kind
 from pgcast.model.lsn import NO_LSN, Lsn
 
 TODOS = table()
@@ -351,3 +353,69 @@ async def test_a_group_whose_last_member_has_gone_holds_nothing_up():
     async with asyncio.timeout(1):
         await hub.may_read()
     assert hub.ring_bytes == 0
+
+
+def joined(hub: Hub, outlet: MemoryOutlet, *entries: Entry) -> Member:
+    signature = Signature("2.0.0", "realtime:t", entries, is_legacy=False)
+    return hub.join(outlet, signature, V2, Reading(hub.window.end))
+
+
+def title_is(text: str) -> tuple[Condition, ...]:
+    return (Condition("title", "eq", (text,)),)
+
+
+async def test_different_columns_are_different_messages():
+    hub, outlet = make_hub(), MemoryOutlet()
+    joined(
+        hub,
+        outlet,
+        Entry(1, ROW_KINDS),
+        Entry(2, ROW_KINDS, "public", "todos", select=("title",)),
+        Entry(3, ROW_KINDS, "public", "todos", select=("id",)),
+        Entry(4, ROW_KINDS, "public", "todos", title_is("milk"), select=("title",)),
+    )
+    await turn()
+    publish(hub, 100)
+    contents = {tuple(message[4]["ids"]): message[4]["data"]["record"] for message in outlet.messages}
+    assert contents == {(1,): {"id": 1}, (2, 4): {"id": 1, "title": "milk"}, (3,): {"id": 1}}
+
+
+async def test_a_row_that_leaves_a_filter_is_told_to_those_who_asked():
+    hub, outlet = make_hub(), MemoryOutlet()
+    member = joined(
+        hub,
+        outlet,
+        Entry(1, ROW_KINDS, "public", "todos", title_is("milk"), leave=True),
+        Entry(2, ROW_KINDS, "public", "todos", title_is("milk")),
+        Entry(3, ROW_KINDS, "public", "todos", title_is("tea")),
+    )
+    await turn()
+    update = change(transaction(100), on=TODOS, kind=Kind.UPDATE, values=(b"1", b"tea"))
+    update.old_values = (b"1", b"milk")
+    hub.publish(update, 50, now_s=0)
+    hub.batch_done(now_s=0)
+    told = [(message[4]["ids"], message[4]["data"].get("left")) for message in outlet.messages]
+    assert told == [([3], None), ([1], True)]
+    hub.leave(member)
+    assert not hub._leaving
+
+
+async def test_who_waits_for_postgres_keeps_its_order_and_holds_up_nobody():
+    hub, asking, other = make_hub(), MemoryOutlet(), MemoryOutlet()
+    answers: dict[bytes, bool] = {}
+    hub.readers.ask = lambda _question, value: answers.get(value, PENDING)
+    regex = (Condition("title", "match", ("^m",)),)
+    member = joined(hub, asking, Entry(1, ROW_KINDS, "public", "todos", regex, asks=True), Entry(2, ROW_KINDS))
+    joined(hub, other, Entry(1, ROW_KINDS))
+    await turn()
+    publish(hub, 100, 200)
+    await turn()
+    assert (asking.positions, len(other.positions)) == ([], 2)
+    answers[b"milk"] = True
+    hub.readers.serve_soon()
+    await turn()
+    assert [message[4]["ids"] for message in asking.messages] == [[1, 2], [1, 2]]
+    assert asking.positions == [(100, 0), (200, 0)]
+    assert member.reading is not None, "it is never level"
+    hub.leave(member)
+    assert hub.group_count == 1

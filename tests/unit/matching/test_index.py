@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 from making import INT8, NUMERIC, TEXT, change, table, transaction
 
-from pgcast.matching.index import ROW_KINDS, Condition, Entry, Index
+from pgcast.matching.conditions import Condition
+from pgcast.matching.index import ROW_KINDS, Entry, Index
 from pgcast.model.change import ABSENT, Change, Kind
 
 TX = transaction(100)
@@ -21,7 +22,7 @@ def entry(number: int = 1, *, kinds: frozenset[Kind] = ROW_KINDS, **more: object
 
 
 def equal(column: str, text: str, canonical: dict[int, bytes] | None = None) -> tuple[Condition, ...]:
-    return (Condition(column, text, tuple((canonical or {}).items())),)
+    return (Condition(column, "eq", (text,), canonical=tuple((oid, (one,)) for oid, one in (canonical or {}).items())),)
 
 
 def index_of(*targets: Target) -> Index[Target]:
@@ -96,9 +97,9 @@ def test_a_delete_is_tested_against_the_old_row():
 
 
 def test_all_conditions_must_hold():
-    both = (Condition("id", "1"), Condition("title", "milk"))
+    both = (Condition("id", "eq", ("1",)), Condition("title", "eq", ("milk",)))
     index = index_of(
-        Target("both", entry(conditions=both)), Target("none", entry(conditions=(*both, Condition("no", "1"))))
+        Target("both", entry(conditions=both)), Target("none", entry(conditions=(*both, Condition("no", "eq", ("1",)))))
     )
     assert found(index, change(TX, on=TODOS, values=(b"1", b"milk"))) == {"both": (1,)}
     assert found(index, change(TX, on=TODOS, values=(b"1", b"tea"))) == {}
@@ -151,3 +152,49 @@ def test_an_entry_tests_a_change_on_its_own_as_the_index_does():
     assert not wanted.wants(change(TX, on=TODOS, values=(b"2", b"x")))
     assert not wanted.wants(change(TX, on=table("other")))
     assert not wanted.wants(change(TX, on=TODOS, kind=Kind.TRUNCATE))
+
+
+def test_entries_that_want_the_same_are_kept_once():
+    same = [Target(str(number), entry(number, table="todos", conditions=equal("id", "1"))) for number in range(3)]
+    index = index_of(*same)
+    assert found(index, change(TX, on=TODOS)) == {"0": (0,), "1": (1,), "2": (2,)}
+    (place,) = index._places.values()
+    assert len(place._wants) == 1
+
+
+def test_a_filter_is_found_by_what_excludes_most():
+    long, any_text = Condition("title", "like", ("m%",)), Condition("title", "neq", ("x",))
+    index = index_of(
+        Target("equal", entry(conditions=(any_text, long, *equal("id", "1")))),
+        Target("prefix", entry(conditions=(any_text, long))),
+        Target("neither", entry(conditions=(any_text,))),
+    )
+    (place,) = index._places.values()
+    assert set(place.columns) == {"id", "title"}
+    assert len(place.tested) == 1
+    assert set(found(index, change(TX, on=TODOS))) == {"equal", "prefix", "neither"}
+    assert set(found(index, change(TX, on=TODOS, values=(b"2", b"tea")))) == {"neither"}
+
+
+def test_what_cannot_be_looked_up_in_a_column_s_type_is_tested():
+    # Nobody knows how this text is ordered, so nothing can be said of it.
+    above = (Condition("id", "gt", ("1",), canonical=((INT8.oid, (b"1",)),)),)
+    index = index_of(Target("one", entry(conditions=above)))
+    assert found(index, change(TX, on=table(id=INT8), values=(b"2",))) == {"one": (1,)}
+    assert found(index, change(TX, on=table(id=TEXT), values=(b"2",))) == {}
+
+
+def test_a_row_that_left_a_filter_is_told_to_those_it_left():
+    index = index_of(
+        Target("left", entry(conditions=equal("id", "1"))),
+        Target("stays", entry(conditions=equal("title", "milk"))),
+        Target("never", entry(conditions=equal("id", "7"))),
+        Target("all", entry()),
+        Target("inserts", entry(kinds=frozenset({Kind.INSERT}), conditions=equal("id", "1"))),
+    )
+    update = change(TX, on=TODOS, kind=Kind.UPDATE, values=(b"2", b"milk"))
+    update.old_values = (b"1", b"milk")
+    assert {target.name: ids for target, ids in index.match_left(update)} == {"left": (1,)}
+    update.old_values = (ABSENT, ABSENT)
+    assert index.match_left(update) == []
+    assert index.match_left(change(TX, on=TODOS)) == ()
