@@ -62,7 +62,7 @@ async def test_rows_from_before_a_drop_come_as_they_were(place: Place):
         """)
         (change,) = await client.changes(1)
         known = {"a": 1, "m": "ok", "n": [1.5], "j": {"a": 1}}
-        # Of types that are gone nothing is known but their text; the row may be read a moment before everybody sees that.
+        # Of types that are gone only the text is known; the row may be read a moment before everybody sees that.
         assert change["record"] in (
             {**known, "ms": "{ok}", "p": "(1,x)"},
             {**known, "ms": ["ok"], "p": {"a": 1, "b": "x"}},
