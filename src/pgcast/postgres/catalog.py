@@ -83,8 +83,8 @@ _SCHEMAS: Final = """
 _SNAPSHOT: Final = "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text"
 _SNAPSHOT_BELOW_13: Final = "SELECT txid_current_snapshot()::text, pg_current_wal_insert_lsn()::text"
 
-# attnames (15+) is the column list; without one, generated columns (12+) are not published. to_jsonb reads columns that
-# a version lacks as NULL. A table in two publications comes once, with the columns of both.
+# attnames (15+) are the published columns; version 15 counts generated columns in, which (12-17) are never published.
+# to_jsonb reads columns that a version lacks as NULL. A table in two publications comes once, with the columns of both.
 _PUBLISHED: Final = """
     SELECT c.oid::int8, n.nspname, c.relname, ARRAY_AGG(a.attname::text ORDER BY a.attnum),
            ARRAY_AGG(a.atttypid::int8 ORDER BY a.attnum)
@@ -94,8 +94,9 @@ _PUBLISHED: Final = """
     WHERE EXISTS (
         SELECT FROM pg_publication_tables t
         WHERE t.pubname = ANY ($1::text[]) AND t.schemaname = n.nspname AND t.tablename = c.relname
-        AND CASE WHEN to_jsonb(t) ? 'attnames' THEN to_jsonb(t) -> 'attnames' ? a.attname::text
-                 ELSE coalesce(to_jsonb(a) ->> 'attgenerated', '') = '' END)
+        AND coalesce(to_jsonb(t) -> 'attnames' ? a.attname::text, true)
+        AND (coalesce(to_jsonb(a) ->> 'attgenerated', '') = ''
+             OR current_setting('server_version_num')::int >= 180000))
     GROUP BY c.oid, n.nspname, c.relname ORDER BY n.nspname, c.relname
 """
 

@@ -61,11 +61,12 @@ async def test_rows_from_before_a_drop_come_as_they_were(place: Place):
             drop table t; drop type mood; drop type pair; commit
         """)
         (change,) = await client.changes(1)
-        record = change["record"]
-        # Of the types that are gone nothing is known but their text; but the rows may come before their end is visible.
-        assert record.pop("ms") in ("{ok}", ["ok"])
-        assert record.pop("p") in ("(1,x)", {"a": 1, "b": "x"})
-        assert record == {"a": 1, "m": "ok", "n": [1.5], "j": {"a": 1}}
+        known = {"a": 1, "m": "ok", "n": [1.5], "j": {"a": 1}}
+        # Of types that are gone only the text is known; the row may be read a moment before everybody sees that.
+        assert change["record"] in (
+            {**known, "ms": "{ok}", "p": "(1,x)"},
+            {**known, "ms": ["ok"], "p": {"a": 1, "b": "x"}},
+        )
 
 
 async def test_a_table_dropped_and_made_again_is_another_one(place: Place):
