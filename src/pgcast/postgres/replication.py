@@ -9,7 +9,6 @@ Source: PostgreSQL, chapters "Streaming Replication Protocol" and "Logical Strea
 from __future__ import annotations
 
 import asyncio
-import struct
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -25,6 +24,7 @@ from pgcast.postgres.copyboth import CopyBoth
 from pgcast.postgres.publications import check_publications
 from pgcast.postgres.refusals import WAL_LEVEL_SQL, Names, quote_identifier, quote_literal, translate
 from pgcast.postgres.slots import PLUGIN, Slot, check_slot_name, drop_slot, drop_slot_sql, find_slot
+from pgcast.wal.envelope import status_update
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,12 +46,6 @@ _CREATE_TIMEOUT_S: Final = 300.0
 # one goes out when changes have stopped coming for this long; more often would gain nothing.
 _NUDGE_AFTER_S: Final = 0.02
 _MISSES_COMMITS_FROM: Final = 160000
-
-# 2000-01-01 in microseconds since 1970-01-01, where Postgres counts from.
-_POSTGRES_EPOCH_US: Final = 946_684_800_000_000
-
-# Byte 'r', received, flushed and applied LSN, time in microseconds since 2000, byte 1 to ask for a reply.
-_STATUS: Final = struct.Struct("!cQQQqB")
 
 
 def start_replication_command(slot: str, after: Lsn, publications: Sequence[str]) -> str:
@@ -142,8 +136,14 @@ class ReplicationSource:
         if self._copy is None:
             return
         self._received = received
-        now_us = time.time_ns() // 1000 - _POSTGRES_EPOCH_US
-        self._copy.send(_STATUS.pack(b"r", received, flushed, flushed, now_us, reply_requested))
+        message = status_update(
+            received=received,
+            flushed=flushed,
+            applied=flushed,
+            now_us=time.time_ns() // 1000,
+            reply_requested=reply_requested,
+        )
+        self._copy.send(message)
 
     async def drop_slot(self) -> None:
         """Drop the slot, so that the next `open` makes a new one: what it held is lost. A missing slot is fine."""
