@@ -58,7 +58,11 @@ class Entry:
 
     def concerns(self, table: Table, kind: Kind) -> bool:
         """Say whether changes of a kind, of a table, are what it is about; the filter aside."""
-        return kind in self.kinds and self.schema in {None, table.schema} and self.table in {None, table.name}
+        return kind in self.kinds and self.concerns_table(table)
+
+    def concerns_table(self, table: Table) -> bool:
+        """Say whether a table is one of those that it is about."""
+        return self.schema in {None, table.schema} and self.table in {None, table.name}
 
     def wants(self, change: Change) -> bool:
         """Test one change on its own, without an index."""
