@@ -9,6 +9,7 @@ import typer
 
 from pgcast.cli.demo import demo
 from pgcast.cli.doctor import doctor
+from pgcast.cli.explain import explain
 from pgcast.cli.serve import serve
 from pgcast.cli.tail import tail
 from pgcast.cli.variables import list_variables
@@ -41,4 +42,5 @@ def main(
 app.command("serve", epilog=list_variables())(serve)
 app.command("demo")(demo)
 app.command("doctor")(doctor)
+app.command("explain")(explain)
 app.command("tail")(tail)

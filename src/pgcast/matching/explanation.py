@@ -26,7 +26,6 @@ class Outcome(Enum):
 
     PASSED = "passed"
     HELD_BACK = "held back"
-    UNKNOWN = "cannot be told"
     SKIPPED = "not looked at"
 
 
@@ -36,7 +35,6 @@ class Delivery(Enum):
     DELIVERED = "delivered"
     LEFT = "delivered as left"
     HELD_BACK = "held back"
-    UNKNOWN = "cannot be told"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +66,11 @@ class Judged:
         """Whether Postgres has yet to say something of it."""
         return self.verdict is PENDING or any(part.is_pending for part in self.parts)
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether a value is not there that it is about."""
+        return self.why == _NOT_CARRIED or any(part.is_missing for part in self.parts)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -97,6 +100,9 @@ class Explanation:
 
 
 _ANY: Final = "*"
+_NEW_ROW: Final = "the new row"
+_NOT_CARRIED: Final = "the change does not carry this column"
+_FULL: Final = "with REPLICA IDENTITY FULL the WAL carries the whole old row"
 
 
 def explain(entry: Entry, change: Change, ask: Ask | None) -> Explanation | None:
@@ -188,7 +194,7 @@ def _filter(entry: Entry, change: Change, ask: Ask | None) -> tuple[Step, ...]:
     if values is None:
         return (Step("filter", Outcome.HELD_BACK, f"{change.kind.value} has no row, which a filter could pass"),)
     wants, is_left = verdicts(entry, test_of(entry.conditions, table, ask), change)
-    row = "what the WAL tells of the old row" if change.kind is Kind.DELETE else "the new row"
+    row = "what the WAL tells of the old row" if change.kind is Kind.DELETE else _NEW_ROW
     step = _filter_step("filter", entry, table, values, ask, wants, row)
     if not entry.leave or change.kind is not Kind.UPDATE or change.old_values is None or wants is True:
         return (step,)
@@ -206,7 +212,10 @@ def _filter_step(
     unknown = [one.text for one in conditions if one.verdict is None]
     reasons = [f"{' and '.join(failed)} {'is' if len(failed) == 1 else 'are'} false"] if failed else []
     reasons += [f"{' and '.join(unknown)} {'is' if len(unknown) == 1 else 'are'} unknown"] if unknown else []
-    return Step(name, Outcome.HELD_BACK, f"for {row}, {', '.join(reasons)}", conditions=conditions)
+    is_old_missing = row != _NEW_ROW and any(one.is_missing for one in conditions)
+    return Step(
+        name, Outcome.HELD_BACK, f"for {row}, {', '.join(reasons)}", _FULL if is_old_missing else "", conditions
+    )
 
 
 def _judge_condition(condition: Condition, verdict: Verdict, table: Table, values: Values, ask: Ask | None) -> Judged:
@@ -238,7 +247,7 @@ def _why_unknown(
     ask: Ask | None,
 ) -> str:
     if isinstance(value, Absent):
-        return "the change does not carry this column"
+        return _NOT_CARRIED
     if value is None:
         found = "NULL" if carried is None or not condition.path else "nothing at this path, which is NULL"
         return f"{found}: what is compared with NULL is neither true nor false"

@@ -147,6 +147,10 @@ def test_a_delete_is_judged_by_its_old_row_and_a_truncate_by_none():
     one = change(TX, on=TODOS, kind=Kind.DELETE, values=(b"1", ABSENT))
     explanation = explained(Entry(1, ROW_KINDS, conditions=(MILK,)), one)
     assert step("filter", explanation).detail == "for what the WAL tells of the old row, title=eq.milk is unknown"
+    assert step("filter", explanation).hint == "with REPLICA IDENTITY FULL the WAL carries the whole old row"
+    nested = Entry(1, ROW_KINDS, conditions=(Junction(True, (MILK, Junction(True, (MILK,)))),))
+    assert step("filter", explained(nested, one)).hint
+    assert not step("filter", explained(nested, change(TX, on=TODOS, values=(b"1", None)))).hint
     every = ROW_KINDS | {Kind.TRUNCATE}
     explanation = explained(Entry(1, every, conditions=(MILK,)), change(TX, on=TODOS, kind=Kind.TRUNCATE))
     assert explanation.delivery is Delivery.HELD_BACK
