@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/$(VENV)/node/bin:$(CURDIR)/$(BIN):$(PATH)
 ON_EVERY_VERSION := $(addprefix tests/, integration/kinds integration/postgres integration/cli integration/test_changes.py \
 	integration/test_serve_errors.py integration/test_tail.py integration/test_values_live.py \
 	integration/test_values_oracle.py integration/test_filters.py integration/test_filters_oracle.py \
-	integration/test_filters_reference.py faults)
+	integration/test_filters_reference.py integration/test_explain.py faults)
 ON_SOME_VERSIONS := $(addprefix tests/integration/, kinds test_changes.py test_values_live.py test_values_oracle.py)
 VERSIONS ?= 10 11 12 13 14 15 16 17 18
 
