@@ -44,12 +44,17 @@ liked = st.builds(
     negation,
 )
 nulls = st.builds(Condition, columns, st.just("is"), st.just(("null",)), negation)
-between = st.tuples(columns, st.sampled_from(TEXTS), st.sampled_from(TEXTS)).map(
-    lambda ends: (Condition(ends[0], "gte", (ends[1],)), Condition(ends[0], "lt", (ends[2],)))
+lower = st.tuples(st.sampled_from(["gt", "gte"]), st.sampled_from(TEXTS))
+upper = st.tuples(st.sampled_from(["lt", "lte"]), st.sampled_from(TEXTS))
+between = st.tuples(columns, lower, upper).map(
+    lambda ends: tuple(Condition(ends[0], operator, (text,)) for operator, text in ends[1:])
+)
+equalities = st.tuples(st.sampled_from(TEXTS[:3]), st.sampled_from(TEXTS)).map(
+    lambda texts: (Condition("name", "eq", (texts[0],)), Condition("id", "eq", (texts[1],)))
 )
 conditions = st.one_of(compared, listed, liked, nulls)
 junctions = st.builds(Junction, st.booleans(), st.lists(conditions, min_size=1, max_size=3).map(tuple), negation)
-filters = st.one_of(st.lists(st.one_of(conditions, junctions), max_size=3).map(tuple), between)
+filters = st.one_of(st.lists(st.one_of(conditions, junctions), max_size=3).map(tuple), between, equalities)
 entries = st.builds(
     Entry,
     st.integers(1, 4),

@@ -198,3 +198,23 @@ def test_a_row_that_left_a_filter_is_told_to_those_it_left():
     update.old_values = (ABSENT, ABSENT)
     assert index.match_left(update) == []
     assert index.match_left(change(TX, on=TODOS)) == ()
+
+
+def test_an_equality_that_many_share_is_not_what_they_are_found_by():
+    numbers = [str(number) for number in range(50)]
+    targets = [
+        Target(
+            number, entry(schema="public", table="todos", conditions=(*equal("title", "milk"), *equal("id", number)))
+        )
+        for number in numbers
+    ]
+    index = index_of(*targets)
+    (place,) = index._places.values()
+    assert {column: len(one.wants) for column, one in place.columns.items()} == {"title": 1, "id": 49}
+    for number in ("0", "7"):
+        assert found(index, change(TX, on=TODOS, values=(number.encode(), b"milk"))) == {number: (1,)}
+    assert found(index, change(TX, on=TODOS, values=(b"7", b"tea"))) == {}
+    for target in targets:
+        index.remove(target, target.entries)
+    assert not index
+    assert not place._shared
