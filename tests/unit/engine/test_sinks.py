@@ -9,7 +9,6 @@ from making import change, table, transaction
 
 from pgcast.changes.payload import Payloads
 from pgcast.engine.hub import Hub, HubLimits
-from pgcast.engine.sinks import Sink
 from pgcast.matching.index import ROW_KINDS, Entry
 from pgcast.model.change import Change, Kind
 from pgcast.model.lsn import Lsn
@@ -17,7 +16,7 @@ from pgcast.model.lsn import Lsn
 TODOS = table()
 
 
-class Journal(Sink):
+class Journal:
     """A sink that notes what it is told, and whose state a test sets."""
 
     unsafe_from = None
