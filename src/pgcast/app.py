@@ -206,7 +206,9 @@ class Server:
             log.warning("no client needs a token", reachable_from=reach)
         connections = server.server_state.connections
         garbage = asyncio.create_task(_collect_garbage(lambda: len(connections)))
-        idle = asyncio.create_task(close_idle(connections, settings.idle_s))  # type: ignore[arg-type]
+        idle = asyncio.create_task(close_idle(connections, settings.idle_s))
+        for task in (garbage, idle):
+            task.add_done_callback(_say_why)
         try:
             await server.serve(sockets=[listening])
         finally:
@@ -280,6 +282,12 @@ async def _collect_garbage(count_connections: Callable[[], int]) -> None:
         if now < before:
             gc.collect()
         before = now
+
+
+def _say_why(task: asyncio.Task[None]) -> None:
+    """Log why a task has ended that was to run until the end."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a task of the server failed", exc_info=error)
 
 
 class _NotifyingServer(uvicorn.Server):
