@@ -6,6 +6,7 @@ Shutdown is: stop accepting, send the clients away such that they come back, end
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from pgcast.engine.clients import Client, Memory, Surroundings
 from pgcast.engine.decisions import Decisions
 from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.pipeline import Pipeline
+from pgcast.engine.rooms import Rooms
 from pgcast.engine.snapshots import Snapshots
 from pgcast.engine.watch import LagLimits, Watch
 from pgcast.model.errors import SlotBusy, SlotLost
@@ -68,17 +70,19 @@ class Node:
 
     def __init__(self, database: Database, payloads: Payloads, limits: NodeLimits, backoff: Backoff) -> None:
         self.hub = Hub(payloads, limits.hub)
+        self.rooms = Rooms(limits.hub.ring_bytes, self.hub.budget, gap_s=limits.hub.flush_gap_s)
         self.pipeline = Pipeline(database, self.hub, backoff, self._tell_gap)
         self.watch = Watch(database.observer, self.pipeline, self.hub, limits.lag)
         self.clients: dict[Client, None] = {}
         self.is_draining = False
+        self.limited: Counter[str] = Counter()
         self._database = database
         self._limits = limits
         self._snapshots = Snapshots(database.catalog)
         self._decisions = Decisions(database.catalog, self.hub.readers.serve_soon)
         self.hub.readers.ask = self._decisions
         self.memory = Memory(Acknowledged(limits.hub.window_s), limits.hub.window_s)
-        self._around = Surroundings(self.hub, database.catalog, self._snapshots, self.pipeline, self.memory)
+        self._around = Surroundings(self.hub, self.rooms, database.catalog, self._snapshots, self.pipeline, self.memory)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -115,7 +119,7 @@ class Node:
 
     def connect(self, serializer: Serializer, outlet: Outlet, identity: Identity | None = None) -> Client:
         """Begin the conversation with a client whose handshake is done; an identity lets it resume later."""
-        session = Session(serializer, self._limits.client)
+        session = Session(serializer, self._limits.client, self.limited)
         client = Client(session, serializer, outlet, self._around, identity=identity, when_gone=self._forget)
         self.clients[client] = None
         return client
