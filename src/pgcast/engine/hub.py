@@ -14,6 +14,7 @@ from pgcast.engine.flusher import Flusher
 from pgcast.engine.groups import Group, Member
 from pgcast.engine.hold import Hold
 from pgcast.engine.resume import Readers
+from pgcast.engine.sinks import Sinks
 from pgcast.engine.views import Views
 from pgcast.fanout.ring import Ring, RingBudget
 from pgcast.fanout.window import Window
@@ -66,13 +67,14 @@ class Hub:
     def __init__(self, payloads: Payloads, limits: HubLimits) -> None:
         self.window = Window(limits.window_bytes, limits.window_s)
         self.hold = Hold(limits.hold_s)
+        self.sinks = Sinks()
         self.readers = Readers(self.window, payloads, as_text=limits.legacy_as_text)
         self.flusher = Flusher(self.window, self.readers, self.hold, gap_s=limits.flush_gap_s)
         self.readers.when_level = self.flusher.make_level
         self.readers.when_served = self._ease
         self._payloads = payloads
         self._limits = limits
-        self._budget = RingBudget(limits.rings_bytes)
+        self.budget = RingBudget(limits.rings_bytes)
         self._index: Index[Group] = Index()
         self._leaving: Index[Group] = Index()  # of the entries that want to know when a row leaves
         self._tells_left = False  # whether there is one
@@ -107,6 +109,29 @@ class Hub:
                 self.flusher.pending_bytes += group.add(key, data)
         if self._tells_left and change.kind is Kind.UPDATE:
             self._publish_left(change)
+        if self.sinks:
+            self.sinks.take(change)
+
+    def commit(self, end_lsn: Lsn) -> None:
+        """Note that the transaction of the last changes is complete; it ends at `end_lsn`."""
+        self.window.commit(end_lsn)
+        self.sinks.commit()
+        self.passed(end_lsn)
+
+    def break_off(self) -> None:
+        """Note that the stream broke, perhaps inside a transaction: what is missing of it comes later."""
+        self.window.break_off()
+        self.sinks.break_off()
+
+    @property
+    def confirmable(self) -> Lsn:
+        """Up to where everything is taken over by all who want it, and past the window."""
+        return self.sinks.limit(self.window.confirmable)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether reading pauses for the sake of somebody."""
+        return self.hold.is_on or self.sinks.is_waiting
 
     def _publish_left(self, change: Change) -> None:
         """Tell those whose filter a row has left by an UPDATE, if they want to know."""
@@ -143,7 +168,7 @@ class Hub:
         """Make a member, and serve it from the window until it is level."""
         group = self._groups.get(signature)
         if group is None:
-            group = Group(signature, serializer, Ring(self._limits.ring_bytes, self._budget))
+            group = Group(signature, serializer, Ring(self._limits.ring_bytes, self.budget))
             self._groups[signature] = group
             if not group.asks:
                 self._index.add(group, signature.entries)
@@ -223,6 +248,8 @@ class Hub:
             self.flusher.flush_now()
         if self.hold.is_on:
             await self.hold.wait()
+        if self.sinks:
+            await self.sinks.wait_for_room()
 
     def _ease(self) -> None:
         """Let the stream go on that waited for those who read the window, once they have come far enough."""
@@ -246,7 +273,7 @@ class Hub:
     @property
     def ring_bytes(self) -> int:
         """What all rings hold."""
-        return self._budget.total_bytes
+        return self.budget.total_bytes
 
 
 def _leaving(signature: Signature) -> tuple[Entry, ...]:
