@@ -150,6 +150,7 @@ async def test_a_followed_slot_that_cannot_be_copied_is_said(node: Node, publish
         (json.dumps({**TODOS, "event": "UPDATE"}), {"row": '{"id": 1}'}, Delivery.HELD_BACK, "event"),
         (json.dumps({**TODOS, "filter": "nope=eq.1"}), {"row": '{"id": 1}'}, Delivery.HELD_BACK, "join"),
         (json.dumps({**TODOS, "filter": "title=match.("}), {"row": '{"id": 1}'}, Delivery.HELD_BACK, "join"),
+        (json.dumps({**TODOS, "since": "nope"}), {"row": '{"id": 1}'}, Delivery.HELD_BACK, "join"),
         ("{}", {"row": '{"id": 1}'}, Delivery.HELD_BACK, "join"),
         ("public:todos:id=eq.7", {"row": '{"id": 7}'}, Delivery.DELIVERED, None),
         ("public:todos:id=eq.7", {"row": '{"id": 8}'}, Delivery.HELD_BACK, "filter"),

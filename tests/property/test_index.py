@@ -1,10 +1,13 @@
 """The index finds exactly what a look at every entry finds, whatever comes and goes."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import INT8, NUMERIC, TEXT, change, table, transaction
 
 from pgcast.matching.conditions import Condition, Junction
+from pgcast.matching.explanation import Delivery, Outcome, explain
 from pgcast.matching.index import Entry, Index
 from pgcast.model.change import ABSENT, Change, Kind
 from pgcast.model.relation import Collation, TypeShape
@@ -97,6 +100,21 @@ def test_the_index_equals_a_full_scan(wanted: list[list[Entry]], data: st.DataOb
         index.remove(target, target.entries)
         check(index, present, data.draw(changes()))
     assert not index
+
+
+@settings(max_examples=500)
+@given(entries, st.booleans(), changes())
+def test_an_explanation_says_what_a_full_scan_finds(one: Entry, leave: bool, made: Change):  # noqa: FBT001
+    one = replace(one, leave=leave)
+    explanation = explain(one, made, None)
+    assert explanation is not None
+    is_left = leave and one.is_left_by(made)
+    expected = Delivery.DELIVERED if one.wants(made) else Delivery.LEFT if is_left else Delivery.HELD_BACK
+    assert explanation.delivery is expected
+    outcomes = {step.name: step.outcome for step in explanation.steps}
+    assert (expected is Delivery.DELIVERED) == ({*outcomes.values()} == {Outcome.PASSED})
+    if outcomes.get("leave") is Outcome.PASSED:
+        assert (expected is Delivery.LEFT) == (outcomes["event"] is Outcome.PASSED)
 
 
 def check(index: Index[Target], present: list[Target], one: Change) -> None:

@@ -249,8 +249,8 @@ def _why_unknown(
     if isinstance(value, Absent):
         return _NOT_CARRIED
     if value is None:
-        found = "NULL" if carried is None or not condition.path else "nothing at this path, which is NULL"
-        return f"{found}: what is compared with NULL is neither true nor false"
+        found = "nothing stands at this path, which is NULL; " if carried is not None else ""
+        return f"{found}what is compared with NULL is neither true nor false"
     if condition.operator == "in" and None in condition.operands:
         return "it is none of the items, but one of them is NULL: neither true nor false"
     if question_of(condition, shape) is not None:

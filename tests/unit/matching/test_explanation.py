@@ -82,7 +82,7 @@ def test_the_values_that_were_compared_are_shown():
 @pytest.mark.parametrize(
     ("condition", "title", "why"),
     [
-        (MILK, None, "NULL: what is compared with NULL is neither true nor false"),
+        (MILK, None, "what is compared with NULL is neither true nor false"),
         (MILK, ABSENT, "the change does not carry this column"),
         (Condition("nope", "eq", ("1",)), b"milk", "the table has, or publishes, no such column"),
         (
@@ -105,9 +105,9 @@ def test_a_path_that_leads_nowhere_is_null():
     documents = table(data=TypeShape(3802, "jsonb"))
     condition = Condition("data", "eq", ("1",), path=("a",))
     judged = judge(condition, documents, (b'{"b": 1}',), None)
-    assert judged.why == "nothing at this path, which is NULL: what is compared with NULL is neither true nor false"
+    assert judged.why.startswith("nothing stands at this path, which is NULL; what is compared with NULL")
     assert judge(condition, documents, (b'{"a": 1}',), None).value == b"1"
-    assert judge(condition, documents, (None,), None).why.startswith("NULL: ")
+    assert judge(condition, documents, (None,), None).why.startswith("what is compared with NULL")
 
 
 def test_without_anybody_to_ask_that_is_said():

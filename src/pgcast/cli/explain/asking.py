@@ -11,7 +11,7 @@ import psycopg
 from pgcast.app import target_of
 from pgcast.cli.explain import steps
 from pgcast.engine.decisions import Decisions
-from pgcast.engine.joins import entries_of, legacy_entries_of
+from pgcast.engine.joins import entries_of, legacy_entries_of, parse_since
 from pgcast.matching.explanation import Delivery, Outcome, Step, explain
 from pgcast.model.change import Kind
 from pgcast.model.errors import BindingError, DatabaseError, SettingsError
@@ -117,7 +117,7 @@ class _Asking:
         entry, refusal = await self._entry()
         place = asked.place or (self._place_of_topic(entry) if asked.topic is not None else None)
         if place is None:  # there is no table to speak of, and nothing to look at further
-            return Report(asked.kind, ("", ""), None, Delivery.HELD_BACK, (steps.refused(refusal or ""),))
+            return Report(asked.kind, ("", ""), None, Delivery.HELD_BACK, (self._refused(refusal or ""),))
         subject = await look_at(self._pool, *place, self._publications)
         unpublished = steps.unpublished(place, subject, asked.kind, self._publications)
         if unpublished is not None or subject is None:
@@ -134,7 +134,7 @@ class _Asking:
 
     def _stopped(self, place: tuple[str, str], shown: Sequence[Step], refusal: str | None) -> Report:
         """Return the report of a change that the binding never sees."""
-        join = steps.accepted() if refusal is None else steps.refused(refusal)
+        join = steps.accepted() if refusal is None else self._refused(refusal)
         rest = [Step(name, Outcome.SKIPPED, "the change is not published") for name in ("event", "table", "filter")]
         return Report(self._asked.kind, place, None, Delivery.HELD_BACK, (*shown, join, *rest))
 
@@ -147,9 +147,14 @@ class _Asking:
         if asked.binding is None:
             return None, asked.refusal
         try:
+            if asked.binding.since is not None:
+                parse_since(asked.binding.since)
             return (await entries_of([asked.binding], self._catalog))[0], None
         except BindingError as error:
             return None, error.message
+
+    def _refused(self, message: str) -> Step:
+        return steps.refused(message, is_told=self._asked.topic is None)
 
     def _place_of_topic(self, entry: Entry | None) -> tuple[str, str]:
         if entry is not None and entry.schema is not None and entry.table is not None:
@@ -229,7 +234,7 @@ class _Asking:
         is_past = self._asked.wanted is not None
         position = f"{change.transaction.position_prefix.decode()}{change.index:08x}" if is_past else None
         if entry is None:
-            made = (*before, steps.refused(refusal or ""))
+            made = (*before, self._refused(refusal or ""))
             return Report(change.kind, place, position, Delivery.HELD_BACK, made)
         explanation = await self._explain(entry, change)
         privilege = await self._privilege(entry, table)

@@ -1,15 +1,13 @@
 """A report for people, and for programs.
 
-UPDATE of public.todos: held back by filter
+    UPDATE of public.todos: held back by filter
 
-  passed      publication  supabase_realtime publishes it
-  passed      join         the binding can be served
-  passed      event        UPDATE is wanted
-  passed      table        public.todos
-  held back   filter       for the new row, title=eq.tea is unknown
-                true     id=gte.1         int8: 1, compared with 1
-                unknown  title=eq.tea     text: NULL, compared with "tea": what is compared with NULL is ...
-  passed      privilege    clients need no token here, so they have no role to be asked about
+      passed        event        UPDATE is wanted
+      held back     filter       for the new row, title=eq.tea is unknown
+                    true     id=gte.1   [1 with 1, as int8]
+                    unknown  title=eq.tea   [NULL with tea, as text]: what is compared with NULL is ...
+
+The verdict comes first, then the steps in order, each with what was compared.
 """
 
 from __future__ import annotations

@@ -91,11 +91,15 @@ def in_the_wal() -> Step:
     return Step("publication", Outcome.PASSED, _IN_THE_WAL)
 
 
-def refused(message: str) -> Step:
-    """Return the step of a join that is refused."""
-    return Step(
-        "join", Outcome.HELD_BACK, message, "the client was told this in a `system` message with status `error`"
-    )
+def refused(message: str, *, is_told: bool = True) -> Step:
+    """Return the step of a join that is refused.
+
+    Args:
+        message: Why.
+        is_told: Whether the client gets this message.
+    """
+    hint = "the client was told this in a `system` message with status `error`" if is_told else ""
+    return Step("join", Outcome.HELD_BACK, message, hint)
 
 
 def accepted() -> Step:

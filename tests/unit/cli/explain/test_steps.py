@@ -113,4 +113,6 @@ def test_the_other_steps():
         Outcome.HELD_BACK,
         "no such column",
     )
+    assert steps.refused("no such column").hint
+    assert not steps.refused("it can never hold", is_told=False).hint
     assert "REPLICA IDENTITY FULL" in steps.refused_by_postgres(PLACE, Kind.DELETE).hint
