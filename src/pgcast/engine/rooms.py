@@ -8,6 +8,7 @@ passed it, its connection is closed with 1013, because a message that is not sto
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -237,11 +238,18 @@ class Rooms:
 
     @property
     def is_full(self) -> bool:
-        """Whether whoever publishes in a loop should let others run first, see `flush_now`."""
+        """Whether whoever publishes in a loop should await `have_room` first."""
         return self.pending_bytes > _FULL_BYTES
 
+    async def have_room(self) -> None:
+        """Return when more may be published; other tasks get their turn meanwhile, and at least one."""
+        await asyncio.sleep(0)
+        while self.is_full:
+            self._pace.flush_now()  # nothing while one is being written, slice by slice
+            await asyncio.sleep(0)
+
     def flush_now(self) -> None:
-        """Write what is pending, if nothing is being written; for who publishes in a loop and finds that it is full."""
+        """Write what is pending in this very call, if nothing is being written."""
         self._pace.flush_now()
 
     def resumed(self, members: Iterable[Member]) -> None:
