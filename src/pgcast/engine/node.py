@@ -25,6 +25,8 @@ from pgcast.engine.watch import LagLimits, Watch
 from pgcast.model.errors import SlotBusy, SlotLost
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from pgcast.changes.payload import Payloads
     from pgcast.engine.acknowledged import Identity
     from pgcast.engine.backoff import Backoff
@@ -36,6 +38,7 @@ log = structlog.get_logger()
 _BUSY_S = 10.0
 _BUSY_RETRY_S = 0.25
 _PING_S = 1.0
+_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +107,8 @@ class Node:
                     raise
                 await asyncio.sleep(_BUSY_RETRY_S)
         self._tasks = [
-            asyncio.create_task(self._ping(), name="pings"),
-            asyncio.create_task(self.watch.run(), name="watch"),
+            asyncio.create_task(_for_ever("pings", self._ping), name="pings"),
+            asyncio.create_task(_for_ever("watch", self.watch.run), name="watch"),
             asyncio.create_task(self.pipeline.run(), name="pipeline"),
         ]
 
@@ -153,5 +156,16 @@ class Node:
         self.clients.pop(client, None)
 
     def _tell_gap(self) -> None:
+        self.hub.sinks.lost()
         for client in list(self.clients):
             client.tell_gap()
+
+
+async def _for_ever(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run what is to run until the end; if it fails all the same, say so and run it again."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("a task of the node failed; it is started again", task=name)
+        await asyncio.sleep(_AGAIN_S)
