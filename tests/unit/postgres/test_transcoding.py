@@ -55,7 +55,7 @@ def test_what_is_cut_short_stays(name: str):
     whole = wal_data(MESSAGES[name](b"gr\xf6\xdfe"))
     for size in range(len(whole)):
         read = Transcoder("cp1252").to_utf8(whole[:size])
-        assert read == whole[:size] or name.startswith("update") and size > len(whole) // 2, size
+        assert read == whole[:size] or (name.startswith("update") and size > len(whole) // 2), size
 
 
 def test_a_kind_of_tuple_that_does_not_exist_stays():
