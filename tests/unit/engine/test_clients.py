@@ -306,7 +306,10 @@ async def test_who_asks_and_does_not_read_the_answers_is_sent_away(rig: Rig):
 
 @pytest.mark.parametrize(("code", "is_limited"), [(1009, True), (1000, False), (None, False)])
 async def test_a_client_that_could_not_take_a_message_gets_large_ones_shortened(
-    rig: Rig, code: int | None, is_limited: bool
+    rig: Rig,
+    code: int | None,
+    *,
+    is_limited: bool,
 ):
     for code_of_this in (code, None):
         outlet = MemoryOutlet()
