@@ -100,7 +100,7 @@ class Pipeline:
         self._again_from: Lsn | None = None  # how far what was read before has been read again
         self._interruption: PgcastError | None = None
         self._start_over_because = ""
-        self._has_moved = False
+        self._fruitless = 0  # how many streams in a row ended for want of something, and brought nothing
         self._loop = asyncio.get_running_loop()
         self._status_timer: asyncio.TimerHandle | None = None
 
@@ -231,12 +231,15 @@ class Pipeline:
         self._interruption = None
         if isinstance(error, SlotLost):
             self._start_over_because = error.message
-        elif isinstance(error, NotPrepared) and self.health.is_streaming and not self._has_moved:
-            # The publication exists now (that is checked at each start), but not where the slot stands in the WAL.
-            self._start_over_because = error.message
+        elif isinstance(error, NotPrepared) and self.health.is_streaming:
+            self._fruitless += 1
+            if self._fruitless > 1:
+                # Publications are as they have to be now (that is checked at each start), but not as of the place in
+                # the WAL where the slot stands.
+                self._start_over_because = error.message
+                self._fruitless = 0
         if self.health.is_streaming and not isinstance(error, _OpenAnew):
             self.reconnects += 1
-        self._has_moved = False
         self._stop_status()
         self.opened.clear()
         self.health.is_streaming = False
@@ -396,7 +399,7 @@ class Pipeline:
         is_again = self._again_from is not None and commit.end_lsn <= self.progress.ended
         if self.progress.commit(commit.end_lsn):
             self.transactions += 1
-            self._has_moved = True
+            self._fruitless = 0
             self._hub.commit(commit.end_lsn)
         elif is_again:
             self._hub.commit_late()

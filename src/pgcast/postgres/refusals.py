@@ -180,9 +180,10 @@ _RULES: Final = (
     ),
     _rule(
         "0A000",
-        "different column lists",
+        "different (column lists|values of publish_generated_columns)",
         NotPrepared,
-        "give the table the same column list in all of PUBLICATIONS, or follow only one of them",
+        "give the table the same columns in all of PUBLICATIONS: then the slot is made anew, for it still reads WAL"
+        " from before that, and clients are told; or follow only one of them with PUBLICATIONS, which loses nothing",
     ),
     _rule(
         "22P05",

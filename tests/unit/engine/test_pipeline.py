@@ -262,10 +262,26 @@ async def test_an_interrupted_stream_says_why_it_was_closed(rig: Rig):
 
 
 async def test_a_slot_that_stands_before_its_publication_is_made_anew(rig: Rig):
-    rig.source.break_off(NotPrepared('publication "p" does not exist'))
-    await rig.clock.advance(2)
-    assert rig.source.dropped == 1
+    for dropped in (0, 1):
+        rig.source.break_off(NotPrepared('publication "p" does not exist'))
+        await rig.clock.advance(2)
+        assert rig.source.dropped == dropped
     assert len(rig.losses) == 1
+
+
+async def test_but_not_while_the_publication_is_still_missing(rig: Rig):
+    rig.source.break_off(NotPrepared('publication "p" does not exist'))
+    rig.source.refusals = [NotPrepared('no publication "p"')] * 3
+    await rig.clock.advance(10)
+    assert rig.source.dropped == 0
+
+
+async def test_nor_where_the_stream_brings_something(rig: Rig):
+    for commit_lsn in (100, 200, 300):
+        rig.source.send(*pgoutput.transaction(commit_lsn, 1))
+        rig.source.break_off(NotPrepared('publication "p" does not exist'))
+        await rig.clock.advance(2)
+    assert rig.source.dropped == 0
 
 
 async def test_a_publication_that_goes_missing_while_changes_flow_is_waited_for(rig: Rig):

@@ -119,7 +119,7 @@ def test_what_libpq_says_itself_is_known_by_its_text(text, hint):
             "0A000",
             'cannot use different column lists for table "public.t" in different publications',
             NotPrepared,
-            "same column list",
+            "the same columns",
         ),
         (
             "22P05",
