@@ -172,8 +172,7 @@ async def test_publications_that_disagree_about_columns_are_waited_for_and_the_g
 ):
     """Postgres ends the stream at the first change of the table, and goes on doing so when the lists are mended."""
     database.execute("""
-        create table t (a int primary key, b int, c int generated always as (a) stored);
-        create publication p for table t (a, b); create publication q for table t
+        create table t (a int primary key, b int); create publication p for table t (b, a); create publication q for table t
     """)
     node = start_node(database.dsn, PUBLICATIONS="p,q", DB_RECONNECT_BACKOFF_MAX="500")
     async with RealtimeClient(node.url) as client:
@@ -191,6 +190,18 @@ async def test_publications_that_disagree_about_columns_are_waited_for_and_the_g
         assert message["payload"]["status"] == "ok"
         database.execute("insert into t values (3, 3)")
         assert rows_of(await client.changes(1)) == [("INSERT", {"a": 3}, None)]
+
+
+@pytest.mark.postgres(16, why="version 15 counts generated columns among all columns, and cannot list them")
+async def test_a_list_of_all_columns_but_the_generated_ones_is_no_list(database: Database, start_node: NodeFactory):
+    database.execute("""
+        create table t (a int primary key, b int, c int generated always as (a) stored);
+        create publication p for table t (a, b); create publication q for table t
+    """)
+    async with RealtimeClient(start_node(database.dsn, PUBLICATIONS="p,q").url) as client:
+        await client.join("realtime:room", EVERYTHING)
+        database.execute("insert into t values (1, 1)")
+        assert rows_of(await client.changes(1)) == [("INSERT", {"a": 1, "b": 1}, None)]
 
 
 @filtered
