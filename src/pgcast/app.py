@@ -127,7 +127,7 @@ def make_node(settings: Settings) -> Node:
         max_clients=settings.max_connections,
     )
     backoff = Backoff(settings.db_reconnect_backoff_min / 1000, settings.db_reconnect_backoff_max / 1000)
-    return Node(database, Payloads(), limits, backoff)
+    return Node(database, Payloads(max_bytes=settings.max_record_bytes), limits, backoff)
 
 
 class Server:
