@@ -11,6 +11,7 @@ from pgcast.cli.config import config
 from pgcast.cli.demo import demo
 from pgcast.cli.doctor import doctor
 from pgcast.cli.explain import explain
+from pgcast.cli.health import health
 from pgcast.cli.serve import serve
 from pgcast.cli.tail import tail
 from pgcast.cli.variables import ListingCommand
@@ -46,3 +47,4 @@ app.command("doctor")(doctor)
 app.command("explain")(explain)
 app.command("tail")(tail)
 app.command("config")(config)
+app.command("health")(health)
