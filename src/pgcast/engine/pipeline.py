@@ -110,7 +110,10 @@ class Pipeline:
         Raises:
             DatabaseError: It could not be opened; the subclass says why.
         """
-        start = await self._source.open(self.progress.ended if self._again_from is None else self._again_from)
+        progress = self.progress
+        start = await self._source.open(
+            progress.ended if self._again_from is None else self._again_from, taken=progress.furthest
+        )
         self._started(start)
 
     async def run(self) -> None:
@@ -185,10 +188,12 @@ class Pipeline:
     def _started(self, start: StreamStart) -> None:
         epoch = epoch_of(start.system_identifier, start.database)
         is_first = not self.epoch
-        is_new = start.slot_created or epoch != self.epoch
+        is_new = start.slot_created or epoch != self.epoch or start.has_forked
         if is_new:
+            # No position of what the server lacks may pass for one of what it wrote in its place.
+            floor = (self.progress.furthest, 0) if start.has_forked else self._floor_of(start, epoch)
             self.progress.restart()
-            self._hub.window.restart(self._floor_of(start, epoch))
+            self._hub.window.restart(floor)
             self.confirmed = NO_LSN
             self._again_from = None
             has_backlog = not start.slot_created
@@ -211,7 +216,11 @@ class Pipeline:
             server_version=start.server_version,
         )
         if is_new and not is_first:
-            log.warning("another slot, or another database: changes were lost; clients are told")
+            log.warning(
+                "the server lacks changes that were delivered, as after a failover; clients are told"
+                if start.has_forked
+                else "another slot, or another database: changes were lost; clients are told"
+            )
             self._when_lost()
 
     def _floor_of(self, start: StreamStart, epoch: str) -> tuple[int, int]:
