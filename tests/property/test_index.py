@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import INT8, NUMERIC, TEXT, change, table, transaction
 
-from pgcast.matching.conditions import Condition, Junction, test_of
+from pgcast.matching.conditions import Condition, Junction
+from pgcast.matching.conditions import test_of as made_test
 from pgcast.matching.index import Entry, Index
 from pgcast.model.change import ABSENT, Change, Kind
 from pgcast.model.relation import Collation, TypeShape
@@ -98,7 +99,7 @@ def is_left(entry: Entry, change: Change) -> bool:
     """Whether an UPDATE takes a row out of the filter: it matched before, and no longer does."""
     if change.kind is not Kind.UPDATE or not entry.conditions or not entry.concerns(change.table, change.kind):
         return False
-    test = test_of(entry.conditions, change.table, None)
+    test = made_test(entry.conditions, change.table, None)
     return test(change.old_values) is True and test(change.values) is not True
 
 
