@@ -76,7 +76,7 @@ class MemorySource:
         self.next_start = {**self.next_start, "slot_created": False}
         return start
 
-    async def read(self) -> Sequence[bytes]:
+    async def read(self) -> list[bytes]:
         self._is_read = True
         try:
             batch = await self._batches.get()

@@ -58,8 +58,8 @@ class ChangeSource(Protocol):
         """
         ...
 
-    async def read(self) -> Sequence[bytes]:
-        """Wait for envelopes and return those that are there, at least one, in order, bounded in bytes.
+    async def read(self) -> list[bytes]:
+        """Wait for envelopes and return those that are there in a new list: at least one, in order, bounded in bytes.
 
         An envelope is the content of one CopyData message: XLogData or a primary keepalive. May be cancelled without
         losing anything.

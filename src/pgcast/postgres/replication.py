@@ -126,7 +126,7 @@ class ReplicationSource:
             await self.close()
             raise
 
-    async def read(self) -> Sequence[bytes]:
+    async def read(self) -> list[bytes]:
         """Wait for envelopes and return those that are there, at least one, in order."""
         envelopes, self._first = self._first, []
         if not envelopes:

@@ -410,3 +410,22 @@ async def test_an_attaching_that_the_stream_does_not_tell_of_is_a_gap(stale: Rig
     assert len(stale.losses) == 1
     assert stale.source.opened_after == [NO_LSN, pgoutput.end_of(100)]
     assert "what it wrote at first is lost" in capsys.readouterr().out
+
+
+async def test_a_large_row_is_let_go_of_once_it_is_decoded_and_others_get_their_turn_before_it(rig: Rig):
+    turns: list[int] = []
+
+    async def others() -> None:
+        while True:
+            turns.append(len(rig.taken_over))
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    batch = [pgoutput.begin(100), pgoutput.relation(), pgoutput.insert(1, "x" * 2_000_000), pgoutput.insert(2)]
+    await asyncio.sleep(0)
+    turns.clear()
+    await rig.pipeline._take(batch)
+    task.cancel()
+    assert turns.count(0) >= 2
+    assert rig.taken_over == [(100, 0), (100, 1)]
+    assert [len(envelope) < 1000 for envelope in batch] == [True] * 4
