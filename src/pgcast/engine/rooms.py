@@ -13,6 +13,8 @@ import secrets
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
+import structlog
+
 from pgcast.channels.channel import TOPIC_PREFIX
 from pgcast.channels.presence import Presences
 from pgcast.engine.audiences import Audience
@@ -32,8 +34,11 @@ if TYPE_CHECKING:
     from pgcast.frames.broadcast import Broadcast
     from pgcast.frames.codec import Serializer
 
+log = structlog.get_logger()
+
 FELL_BEHIND = "too slow: messages you have not read are no longer held; reconnect"
 
+_SILENCE_S = 60.0
 _SLICE_SOCKETS = 1000
 _LARGE_TICK_BYTES = 32_000
 _FULL_BYTES = 1 << 20
@@ -125,6 +130,7 @@ class Rooms:
         self._ref_prefix = secrets.token_hex(4)
         self._refs = count()
         self._pace = Pace(self._flush, gap_s=gap_s)
+        self._silent_until_s = 0.0
         self.member_count = 0
         self.pending_bytes = 0
         self.published = 0
@@ -234,10 +240,12 @@ class Rooms:
             if not count:
                 continue
             frame = frame_of(broadcast, room.topic, audience.serializer)
-            if frame is not None:
-                self._append(audience, frame, mine)
-                audience.holds = audience.holds or holds
-                receivers += count
+            if frame is None:
+                self._note_undeliverable(audience)
+                continue
+            self._append(audience, frame, mine)
+            audience.holds = audience.holds or holds
+            receivers += count
         if receivers:
             self._pace.want(at_once=self.pending_bytes >= _LARGE_TICK_BYTES)
         return receivers
@@ -278,6 +286,16 @@ class Rooms:
     def _note_change(self, room: Room) -> None:
         self._changed[room] = None
         self._pace.want()
+
+    def _note_undeliverable(self, audience: Audience) -> None:
+        """Say, now and then, that raw bytes were lost to those who could read them, for the length of a name."""
+        now_s = asyncio.get_running_loop().time()
+        if audience.serializer.has_binary and now_s >= self._silent_until_s:
+            self._silent_until_s = now_s + _SILENCE_S
+            log.warning(
+                "a binary broadcast was not delivered: its topic or its event has more than 255 bytes",
+                silent_for_s=_SILENCE_S,
+            )
 
     def _tell_changes(self) -> None:
         """Turn what has changed in presences into messages to those who watch."""
