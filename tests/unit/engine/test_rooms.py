@@ -9,8 +9,9 @@ import structlog
 from memory_outlet import MemoryOutlet
 
 from fix_clock import Clock
+from pgcast.engine.deliveries import FELL_BEHIND
 from pgcast.engine.hold import Hold
-from pgcast.engine.rooms import FELL_BEHIND, Member, RoomKey, Rooms
+from pgcast.engine.rooms import Member, RoomKey, Rooms
 from pgcast.fanout.ring import RingBudget
 from pgcast.frames.broadcast import Broadcast
 from pgcast.frames.codec import serializer_for
