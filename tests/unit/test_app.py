@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import pytest
 
@@ -56,3 +57,19 @@ async def test_the_settings_reach_the_node():
     assert node._limits.lag == LagLimits(warn_bytes=1 << 30, max_bytes=5 << 20, drops_slot=True)
     assert node.pipeline.health.why_not(0) == "the replication stream has not been opened yet"
     await node.stop()
+
+
+async def test_the_waits_before_reconnecting_are_told():
+    node = make_node(read_settings({"DB_RECONNECT_BACKOFF_MIN": "100", "DB_RECONNECT_BACKOFF_MAX": "300"}))
+    backoff = node.pipeline._backoff
+    waits = [backoff.next_s() for _ in range(4)]
+    for wait_s, most_s in zip(waits, (0.1, 0.2, 0.3, 0.3), strict=True):
+        assert most_s / 2 <= wait_s <= most_s
+    await node.stop()
+
+
+@pytest.mark.parametrize(("text", "family"), [("IPv4", socket.AF_INET), ("IPv6", socket.AF_INET6), ("", 0)])
+def test_the_family_of_the_database_s_addresses_counts_for_a_url_too(text: str, family: int):
+    assert target_of(read_settings({"DB_IP_VERSION": text} if text else {})).family == family
+    url = {"DATABASE_URL": "postgresql://db/app", **({"DB_IP_VERSION": text} if text else {})}
+    assert target_of(read_settings(url)).family == family
