@@ -33,6 +33,10 @@ ITS_SETTINGS = {
     "JWT_SECRET": (HANDSHAKE, "test_a_valid_token_gets_in"),
     "JWT_CLAIM_VALIDATORS": (JWT, "test_an_absent_claim_is_refused"),
     "EXPOSE_METRICS": (HANDSHAKE, "test_metrics_are_served_on_loopback_and_where_it_was_said"),
+    "MAX_RECORD_BYTES": (
+        "tests/integration/test_changes.py",
+        "test_a_change_over_the_limit_comes_shortened_to_everybody",
+    ),
     "MAX_CONNECTIONS": (HANDSHAKE, "test_connections_have_a_limit"),
     **dict.fromkeys(IGNORED, (LIVE, "test_variables_without_effect_are_said_in_one_line_and_their_values_are_not")),
     **dict.fromkeys(

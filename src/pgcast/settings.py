@@ -310,12 +310,6 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _check_backoff(self) -> Self:
-        if self.db_reconnect_backoff_min > self.db_reconnect_backoff_max:
-            raise ValueError("DB_RECONNECT_BACKOFF_MIN is more than DB_RECONNECT_BACKOFF_MAX; expected at most as much")
-        return self
-
-    @model_validator(mode="after")
     def _check_tls(self) -> Self:
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("CERT", "KEY") if self.tls_key is None else ("KEY", "CERT")

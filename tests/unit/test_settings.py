@@ -244,9 +244,3 @@ def test_variables_of_the_original_server_without_effect_are_no_settings_and_are
         monkeypatch.setenv(name, "STREAM")
     assert ignored_variables() == list(IGNORED)
     assert read_settings() == read_settings({})
-
-
-def test_the_first_wait_is_not_longer_than_the_longest():
-    with pytest.raises(SettingsError, match="DB_RECONNECT_BACKOFF_MIN is more than DB_RECONNECT_BACKOFF_MAX"):
-        read_settings({"DB_RECONNECT_BACKOFF_MIN": "2", "DB_RECONNECT_BACKOFF_MAX": "1"})
-    assert read_settings({"DB_RECONNECT_BACKOFF_MIN": "2", "DB_RECONNECT_BACKOFF_MAX": "2"})
