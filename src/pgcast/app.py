@@ -15,6 +15,7 @@ import uvicorn
 from pgcast.auth.keys import shared_secret
 from pgcast.changes.payload import Payloads
 from pgcast.channels.limits import Limits
+from pgcast.configuration import read_configuration
 from pgcast.engine.acknowledged import Identity
 from pgcast.engine.backoff import Backoff
 from pgcast.engine.hub import HubLimits
@@ -22,7 +23,7 @@ from pgcast.engine.metrics import registry_of
 from pgcast.engine.node import Node, NodeLimits
 from pgcast.engine.ports import Database
 from pgcast.engine.watch import LagLimits
-from pgcast.model.errors import SettingsError
+from pgcast.model.errors import PgcastError, SettingsError
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import Target, parse_target
 from pgcast.postgres.observer import PostgresObserver
@@ -33,6 +34,10 @@ from pgcast.sockets.options import SocketOptions
 from pgcast.sockets.protocol import Connection, close_idle
 from pgcast.state import StateFile
 from pgcast.web.routes import make_web, metrics_route
+from pgcast.webhooks.addresses import parse_rules
+from pgcast.webhooks.metrics import WebhookCollector
+from pgcast.webhooks.plans import WebhookOptions
+from pgcast.webhooks.service import Webhooks
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Sequence
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
 
     from starlette.routing import BaseRoute
 
+    from pgcast.configuration import Configuration
     from pgcast.engine.clients import Client
     from pgcast.engine.ports import Outlet
 
@@ -112,6 +118,26 @@ def make_node(settings: Settings) -> Node:
     return Node(database, Payloads(), limits, backoff)
 
 
+def make_webhooks(settings: Settings, node: Node) -> Webhooks:
+    """Make the webhooks of a node; none is configured yet.
+
+    Raises:
+        SettingsError: PGCAST_WEBHOOK_ALLOW cannot be read, or there is no folder for spools.
+    """
+    options = WebhookOptions(
+        folder=settings.webhook_folder,
+        headers=settings.webhook_header_values,
+        secrets=settings.webhook_secrets,
+        rules=parse_rules(settings.webhook_allow),
+        timeout_s=settings.webhook_timeout_s,
+        deadline_s=settings.webhook_deadline_s,
+        spool_bytes=settings.webhook_spool_mb * _MB,
+        body_bytes=settings.webhook_max_kb * 1024,
+        as_text=settings.legacy_values is LegacyValues.TEXT,
+    )
+    return Webhooks(options, node.hub, node.catalog, Payloads(), lambda: node.pipeline.progress.received)
+
+
 class Server:
     """A node and the port it is reached on.
 
@@ -126,6 +152,7 @@ class Server:
         self._uvicorn: uvicorn.Server | None = None
         self._running: asyncio.Task[None] | None = None
         self._is_stopped = False
+        self._configured: _Configured | None = None
 
     async def run(self, when_started: Callable[[int], None] | None = None) -> None:
         """Serve until `stop` is called; then send the clients away and confirm what was delivered.
@@ -154,25 +181,41 @@ class Server:
         elif self._running is not None:
             self._running.cancel()
 
+    def reload(self) -> None:
+        """Read CONFIGURATION_FILE again, soon; a file with a mistake in it changes nothing."""
+        if self._configured is not None:
+            self._configured.reload()
+
     async def _run(self, when_started: Callable[[int], None] | None) -> None:
         _raise_file_limit()
         with contextlib.closing(_listen(self._settings.listen_address, self._settings.port)) as listening:
+            configuration = await asyncio.to_thread(read_configuration, self._settings.configuration_file)
             node = make_node(self._settings)
             state = _State(node, self._settings.state_dir)
+            webhooks = make_webhooks(self._settings, node)
+            configured = _Configured(node, webhooks, self._settings.configuration_file)
             try:
-                await node.start()
+                await node.start(lambda: configured.begin(configuration))
+                self._configured = configured
                 async with state.kept():
-                    await self._serve(node, listening, when_started)
+                    await self._serve(node, webhooks, listening, when_started)
             finally:
+                self._configured = None
+                await configured.stop()
                 await node.stop()
+                await webhooks.stop()
 
-    async def _serve(self, node: Node, listening: socket.socket, when_started: Callable[[int], None] | None) -> None:
+    async def _serve(
+        self, node: Node, webhooks: Webhooks, listening: socket.socket, when_started: Callable[[int], None] | None
+    ) -> None:
         settings = self._settings
         options = SocketOptions(max_frame_bytes=settings.max_frame_bytes, idle_s=settings.idle_s)
         keys = shared_secret(settings.jwt_secret.get_secret_value()) if settings.jwt_secret is not None else None
         doorkeeper = TokenDoorkeeper(keys if settings.authenticates else None, settings.jwt_claim_validators)
         switchboard = _Switchboard(node, by_subject=settings.resume is ResumeBy.IDENTITY)
-        routes = [*self._routes, *([metrics_route(registry_of(node))] if settings.exposes_metrics else [])]
+        registry = registry_of(node)
+        registry.register(WebhookCollector(webhooks))
+        routes = [*self._routes, *([metrics_route(registry)] if settings.exposes_metrics else [])]
         config = uvicorn.Config(
             make_web(node.pipeline.health, routes),
             http="httptools",
@@ -212,6 +255,62 @@ class Server:
         finally:
             idle.cancel()
             garbage.cancel()
+
+
+class _Configured:
+    """What CONFIGURATION_FILE says, in force; read again on request.
+
+    Args:
+        node: Serves the oldest topics that it names.
+        webhooks: Its webhooks.
+        path: The file, if there is one.
+    """
+
+    def __init__(self, node: Node, webhooks: Webhooks, path: Path | None) -> None:
+        self._node = node
+        self._webhooks = webhooks
+        self._path = path
+        self._is_wanted = asyncio.Event()
+        self._reloading: asyncio.Task[None] | None = None
+
+    async def begin(self, configuration: Configuration) -> None:
+        """Put the first configuration in force; the stream is open, and nothing of it has been read.
+
+        Raises:
+            SettingsError: Something in it cannot be served.
+            DatabaseError: The database could not be asked.
+        """
+        await self._webhooks.configure(configuration.webhooks, slot_is_new=self._node.pipeline.slot_is_new)
+        self._node.hub.served = configuration.served
+        self._reloading = asyncio.create_task(self._reload_for_ever(), name="configuration")
+
+    def reload(self) -> None:
+        """Read the file again, soon."""
+        self._is_wanted.set()
+
+    async def stop(self) -> None:
+        """End a reading that is under way."""
+        if self._reloading is not None:
+            self._reloading.cancel()
+            await asyncio.gather(self._reloading, return_exceptions=True)
+
+    async def _reload_for_ever(self) -> None:
+        while True:
+            await self._is_wanted.wait()
+            self._is_wanted.clear()
+            if self._path is None:
+                log.warning("CONFIGURATION_FILE is not set: there is nothing to read again")
+                continue
+            try:
+                configuration = await asyncio.to_thread(read_configuration, self._path)
+                await self._webhooks.configure(configuration.webhooks)
+            except PgcastError as error:
+                log.warning(
+                    "the configuration is refused; the former one stays in force", error=error.message, hint=error.hint
+                )
+                continue
+            self._node.hub.served = configuration.served
+            log.info("the configuration was read again", webhooks=len(configuration.webhooks))
 
 
 class _State:

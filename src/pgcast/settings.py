@@ -6,6 +6,7 @@ with PGCAST_. Whatever is wrong with one is said in one line that names the vari
 
 from __future__ import annotations
 
+import os
 import re
 from enum import Enum
 from pathlib import Path
@@ -16,13 +17,18 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pgcast.model.errors import SettingsError
+from pgcast.model.webhook import decode_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NAME = re.compile(r"[a-z0-9_]{1,63}", re.ASCII)
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-_SECRETS = frozenset({"DATABASE_URL", "DB_PASSWORD", "JWT_SECRET"})
+_SECRETS = frozenset({"DATABASE_URL", "DB_PASSWORD", "JWT_SECRET", "WEBHOOK_HEADERS", "PGCAST_WEBHOOK_SECRET"})
+# RFC 9110, sections 5.1 and 5.5.
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")
+_OUR_HEADERS = frozenset({"content-length", "content-type", "host", "transfer-encoding", "connection"})
 
 
 class LegacyValues(Enum):
@@ -150,6 +156,34 @@ class Settings(BaseSettings):
     state_dir: Path | None = Field(
         None, alias="PGCAST_STATE_DIR", description="a folder in which acknowledged positions survive a restart"
     )
+    configuration_file: Path | None = Field(
+        None, alias="CONFIGURATION_FILE", description="a JSON file: webhooks, and which oldest topics are served"
+    )
+    webhook_headers: SecretStr | None = Field(
+        None, alias="WEBHOOK_HEADERS", description="headers of webhook deliveries: k=v:k2=v2, or a JSON object"
+    )
+    webhook_secret: SecretStr | None = Field(
+        None,
+        alias="PGCAST_WEBHOOK_SECRET",
+        description="signs webhook deliveries: whsec_..., several with commas between, the newest first",
+    )
+    webhook_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        alias="PGCAST_WEBHOOK_ALLOW",
+        description="hosts and networks that webhooks may reach though they are not public: a comma list",
+    )
+    webhook_timeout_s: float = Field(
+        15, alias="PGCAST_WEBHOOK_TIMEOUT_S", gt=0, le=600, description="how long one delivery attempt may take"
+    )
+    webhook_deadline_s: float = Field(
+        86_400, alias="PGCAST_WEBHOOK_DEADLINE_S", ge=0, description="how long a delivery is tried, then set aside"
+    )
+    webhook_spool_mb: int = Field(
+        1024, alias="PGCAST_WEBHOOK_SPOOL_MB", ge=1, description="what may wait for one endpoint, on disk"
+    )
+    webhook_max_kb: int = Field(
+        256, alias="PGCAST_WEBHOOK_MAX_KB", ge=1, description="the longest body; a larger transaction becomes several"
+    )
     log: LogLevel = Field(LogLevel.INFO, alias="PGCAST_LOG", description="debug, info, warning or error")
 
     @field_validator("db_ssl")
@@ -195,6 +229,53 @@ class Settings(BaseSettings):
         if not isinstance(claims, dict):
             raise ValueError('expected a JSON object such as {"iss":"me"}')  # noqa: TRY004 - pydantic reports ValueError
         return claims
+
+    @field_validator("webhook_headers")
+    @classmethod
+    def _check_webhook_headers(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            _parse_headers(value.get_secret_value())
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _check_webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        for text in _split(value.get_secret_value()) if value is not None else ():
+            decode_secret(text)
+        return value
+
+    @field_validator("webhook_allow", mode="before")
+    @classmethod
+    def _split_webhook_allow(cls, value: object) -> object:
+        return _split(value) if isinstance(value, str) else value
+
+    @property
+    def webhook_header_values(self) -> dict[str, str]:
+        """WEBHOOK_HEADERS, taken apart."""
+        return {} if self.webhook_headers is None else _parse_headers(self.webhook_headers.get_secret_value())
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """PGCAST_WEBHOOK_SECRET, taken apart."""
+        return () if self.webhook_secret is None else _split(self.webhook_secret.get_secret_value())
+
+    @property
+    def webhook_folder(self) -> Path:
+        """Where the webhooks' spools are.
+
+        Raises:
+            SettingsError: PGCAST_STATE_DIR is not set, and there is no home directory in which to have one.
+        """
+        if self.state_dir is not None:
+            return self.state_dir / "webhooks"
+        try:
+            states = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
+        except RuntimeError:
+            raise SettingsError(
+                "PGCAST_STATE_DIR: webhooks need a folder for their spools, and there is no home directory",
+                hint="set PGCAST_STATE_DIR to a folder that outlives the server",
+            ) from None
+        return states / "pgcast" / self.slot_name / "webhooks"
 
     @property
     def authenticates(self) -> bool:
@@ -248,6 +329,37 @@ def read_settings(overrides: Mapping[str, str] | None = None) -> Settings:
         found = "" if variable in _SECRETS else f" (found {str(first['input'])[:80]!r})"
         reason = str(first["msg"]).removeprefix("Value error, ")
         raise SettingsError(f"{variable}: {reason}{found}", hint=_meaning_of(variable)) from None
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _parse_headers(text: str) -> dict[str, str]:
+    """Read `k=v:k2=v2`, or a JSON object, in which values may have colons.
+
+    Raises:
+        ValueError: It is neither; the message holds no value.
+    """
+    if text.lstrip().startswith("{"):
+        try:
+            found = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            raise ValueError("expected name=value:name=value or a JSON object, and this is no JSON") from None
+        pairs = list(found.items())
+    else:
+        pairs = [(name.strip(), value.strip()) for name, _, value in (part.partition("=") for part in text.split(":"))]
+    for name, value in pairs:
+        if not _HEADER.fullmatch(name):
+            raise ValueError(
+                "expected name=value:name=value, or a JSON object where a value has a colon; one of the names is no "
+                "header's"
+            )
+        if not isinstance(value, str) or not value or not _HEADER_VALUE.fullmatch(value):
+            raise ValueError(f"the value of {name} is missing or cannot stand in a header")
+        if name.lower() in _OUR_HEADERS or name.lower().startswith("webhook-"):
+            raise ValueError(f"{name} is set by pgcast itself")
+    return dict(pairs)
 
 
 def _meaning_of(variable: str) -> str:

@@ -12,6 +12,7 @@ from pgcast.cli.doctor import doctor
 from pgcast.cli.serve import serve
 from pgcast.cli.tail import tail
 from pgcast.cli.variables import list_variables
+from pgcast.cli.webhooks import webhooks
 
 app = typer.Typer(
     name="pgcast",
@@ -42,3 +43,4 @@ app.command("serve", epilog=list_variables())(serve)
 app.command("demo")(demo)
 app.command("doctor")(doctor)
 app.command("tail")(tail)
+app.add_typer(webhooks, name="webhooks")

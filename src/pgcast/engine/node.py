@@ -23,6 +23,8 @@ from pgcast.engine.watch import LagLimits, Watch
 from pgcast.model.errors import SlotBusy, SlotLost
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from pgcast.changes.payload import Payloads
     from pgcast.engine.acknowledged import Identity
     from pgcast.engine.backoff import Backoff
@@ -69,6 +71,7 @@ class Node:
         self.watch = Watch(database.observer, self.pipeline, self.hub, limits.lag)
         self.clients: dict[Client, None] = {}
         self.is_draining = False
+        self.catalog = database.catalog
         self._database = database
         self._limits = limits
         self._snapshots = Snapshots(database.catalog)
@@ -78,10 +81,13 @@ class Node:
         self._around = Surroundings(self.hub, database.catalog, self._snapshots, self.pipeline, self.memory)
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def start(self) -> None:
+    async def start(self, before_reading: Callable[[], Awaitable[None]] | None = None) -> None:
         """Open the stream and follow it from now on.
 
         A slot that a dying predecessor holds is waited for, briefly; one that Postgres has invalidated is made anew.
+
+        Args:
+            before_reading: Awaited once the stream is open, and before anything of it is read.
 
         Raises:
             DatabaseError: The stream could not be opened; the subclass says why.
@@ -99,6 +105,8 @@ class Node:
                 if loop.time() > give_up_s:
                     raise
                 await asyncio.sleep(_BUSY_RETRY_S)
+        if before_reading is not None:
+            await before_reading()
         self._tasks = [
             asyncio.create_task(self._ping(), name="pings"),
             asyncio.create_task(self.watch.run(), name="watch"),
