@@ -77,7 +77,8 @@ class Poster:
             ("User-Agent", f"pgcast/{version('pgcast')}"),
             ("Content-Type", "application/json"),
             *([("Authorization", _basic(parsed))] if parsed.userinfo else []),
-            *headers.items(),
+            # What the URL itself says is about this endpoint.
+            *(pair for pair in headers.items() if not parsed.userinfo or pair[0].lower() != "authorization"),
         ]
         self._lookups = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pgcast-look-up")
         self._pool = httpcore.AsyncConnectionPool(

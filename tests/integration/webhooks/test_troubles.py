@@ -1,0 +1,163 @@
+"""What goes wrong with an endpoint or its spool is said, stays there, and leaves everybody else alone."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import ssl
+import time
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from pgcast.devdb.template import Database
+from realtime_client import RealtimeClient
+from receiver import Receiver
+
+
+def self_signed(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
+    """A certificate of 127.0.0.1 that only those trust who are told to, and a server's side of TLS with it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / f"{name}.pem"
+    file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    key_file = folder / f"{name}.key"
+    key_file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file, key_file)
+    return file, context
+
+
+def test_certificates_are_verified(published: Database, make_hooks, tmp_path: Path):
+    trusted, good = self_signed(tmp_path, "good")
+    _, bad = self_signed(tmp_path, "bad")
+    with Receiver(tls=good) as right, Receiver(tls=bad) as wrong:
+        hooks = make_hooks(
+            published,
+            {"config": {"endpoint": right.url()}, "name": "right"},
+            {"config": {"endpoint": wrong.url()}, "name": "wrong"},
+            SSL_CERT_FILE=str(trusted),
+        )
+        published.execute("insert into todos values (1)")
+        assert right.wait_for(1)[0].row_ids == [1]
+        line = hooks.wait_for_log("a webhook cannot be delivered")
+        assert "the certificate of 127.0.0.1 is not valid: self-signed certificate" in line
+        assert '"webhook": "wrong"' in line
+        assert wrong.posts == []
+
+
+def test_an_address_that_a_name_leads_to_is_refused(published: Database, make_hooks):
+    with Receiver() as receiver:
+        hooks = make_hooks(
+            published,
+            {"config": {"endpoint": f"http://inside.localhost:{receiver.port}/"}, "name": "inside"},
+        )
+        published.execute("insert into todos values (1)")
+        line = hooks.wait_for_log("a webhook cannot be delivered")
+        # Not every resolver knows names below localhost.
+        assert "is no public address; allow it with PGCAST_WEBHOOK_ALLOW=inside.localhost" in line or (
+            "the name inside.localhost cannot be looked up" in line
+        )
+        assert receiver.posts == []
+
+
+def test_a_damaged_spool_is_set_aside_and_a_new_one_begun(published: Database, make_hooks):
+    with Receiver() as receiver:
+        hooks = make_hooks(published, {"config": {"endpoint": receiver.url()}, "name": "mine"})
+        published.execute("insert into todos values (1)")
+        receiver.wait_for(1)
+        hooks.node.stop()
+        (spool,) = (hooks.state / "webhooks").glob("*.sqlite")
+        spool.write_bytes(b"this is no database" * 1000)
+        hooks.node.start()
+        assert str(spool) in hooks.wait_for_log("a webhook's spool is damaged")
+        published.execute("insert into todos values (2)")
+        while receiver.accepted[-1].row_ids != [2]:
+            receiver.wait_for(len(receiver.accepted) + 1)
+        assert len(list((hooks.state / "webhooks").glob("*.damaged-*"))) >= 1
+
+
+async def test_a_spool_that_cannot_be_written_holds_up_nobody_and_heals(published: Database, make_hooks):
+    with Receiver() as receiver:
+        hooks = make_hooks(published, {"config": {"endpoint": receiver.url()}, "name": "mine"})
+        published.execute("insert into todos values (1)")
+        receiver.wait_for(1)
+        folder = hooks.state / "webhooks"
+        hooks.node.stop()
+        (spool,) = folder.glob("*.sqlite")
+        kept = spool.read_bytes()
+        spool.unlink()
+        spool.mkdir()  # what is no file cannot be opened
+        hooks.node.start()
+        hooks.wait_for_log("a webhook's spool cannot be used")
+        async with RealtimeClient(hooks.node.url) as client:
+            await client.join("realtime:room", {"event": "*", "schema": "public", "table": "todos"})
+            published.execute("insert into todos values (2)")
+            assert (await client.change())["data"]["record"]["id"] == 2
+        spool.rmdir()
+        spool.write_bytes(kept)
+        hooks.wait_for_log("a webhook's spool works again")
+        while receiver.accepted[-1].row_ids != [2]:
+            receiver.wait_for(len(receiver.accepted) + 1)
+
+
+def test_a_full_spool_loses_its_oldest_and_says_so(published: Database, make_hooks):
+    with Receiver(lambda _number, _post: 500) as receiver:
+        hooks = make_hooks(
+            published,
+            {"config": {"endpoint": receiver.url()}, "name": "mine"},
+            PGCAST_WEBHOOK_SPOOL_MB="1",
+            PGCAST_WEBHOOK_MAX_KB="200",
+        )
+        published.execute("insert into todos select n, repeat('x', 10000) from generate_series(1, 200) n")
+        line = hooks.wait_for_log("a webhook's spool is full")
+        assert "PGCAST_WEBHOOK_SPOOL_MB" in line
+        while (lost := hooks.metric("pgcast_webhook_lost_changes_total", "mine")) < 90:
+            time.sleep(0.05)
+        assert lost < 130
+        assert hooks.metric("pgcast_webhook_spool_bytes", "mine") <= 1 << 20
+        receiver.answer = lambda _number, _post: 204
+        while not receiver.accepted or receiver.accepted[-1].row_ids[-1] != 200:
+            receiver.wait_for(len(receiver.accepted) + 1)
+        got = [number for post in receiver.accepted for number in post.row_ids]
+        assert got[-1] == 200
+        assert len(got) >= 200 - lost
+        assert got == sorted(got)
+
+
+def test_a_restart_delivers_what_waited_and_repeats_nothing_that_arrived(published: Database, make_hooks):
+    with Receiver() as receiver:
+        hooks = make_hooks(published, {"config": {"endpoint": receiver.url()}, "name": "mine"})
+        published.execute("insert into todos values (1)")
+        receiver.wait_for(1)
+        receiver.answer = lambda _number, _post: 503
+        published.execute("insert into todos values (2)")
+        receiver.wait_for_posts(2)
+        hooks.node.stop()
+        receiver.answer = lambda _number, _post: 204
+        published.execute("insert into todos values (3)")
+        hooks.node.start()
+        receiver.wait_for(3)
+        assert [post.row_ids for post in receiver.accepted] == [[1], [2], [3]]
+        refused, accepted = receiver.posts[1], receiver.accepted[1]
+        assert (refused.id, refused.body) == (accepted.id, accepted.body)
