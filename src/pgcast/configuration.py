@@ -94,7 +94,7 @@ def parse_configuration(content: bytes) -> Configuration:
         found = msgspec.json.decode(content, type=_File)
     except msgspec.ValidationError as error:
         raise _wrong(_placed(str(error))) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise _wrong(f"not JSON: {_json_mistake(content)}") from None
     webhooks = tuple(_webhook(f"webhooks[{number}]", item) for number, item in enumerate(found.webhooks))
     if found.realtime is None:
@@ -196,17 +196,9 @@ def _json_mistake(content: bytes) -> str:
         json.loads(content)
     except json.JSONDecodeError as error:
         return f"{error.msg} (line {error.lineno}, column {error.colno})"
-    except (UnicodeDecodeError, RecursionError):
-        return "it has to be UTF-8" if not _is_utf8(content) else "nested too deeply"
-    return "malformed"
-
-
-def _is_utf8(content: bytes) -> bool:
-    try:
-        content.decode()
     except UnicodeDecodeError:
-        return False
-    return True
+        return "it has to be UTF-8"
+    return "malformed"
 
 
 def _wrong(text: str) -> SettingsError:

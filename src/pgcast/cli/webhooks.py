@@ -40,6 +40,7 @@ _Endpoint = Annotated[
     str | None, typer.Option("--endpoint", help="Only of this endpoint, as `list` names it.", show_default=False)
 ]
 _MB = 1 << 20
+_WIDE = 1000
 
 
 @webhooks.command("list")
@@ -184,10 +185,10 @@ def _table(*columns: str) -> Table:
 
 
 def _print(table: Table) -> None:
-    if table.row_count:
-        Console(soft_wrap=False).print(table)
-    else:
-        Console().print(Text("nothing"))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDE)  # for programs: one line each
+    console.print(table if table.row_count else Text("nothing"))
 
 
 def _moment(at_s: float | None) -> str:

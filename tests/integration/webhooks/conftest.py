@@ -17,7 +17,6 @@ from receiver import SECRET, Receiver
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fix_clients import Schema
     from fix_node import Node, NodeFactory
     from pgcast.devdb.template import Database
 
@@ -80,9 +79,7 @@ def shared_hooks(
     file = folder / "configuration.json"
     file.write_text("{}")
     state = folder / "state"
-    node = start_shared_node(
-        shared_database.dsn, CONFIGURATION_FILE=str(file), PGCAST_STATE_DIR=str(state), **SETTINGS
-    )
+    node = start_shared_node(shared_database.dsn, CONFIGURATION_FILE=str(file), PGCAST_STATE_DIR=str(state), **SETTINGS)
     return Hooks(node, file, state)
 
 

@@ -48,8 +48,10 @@ def serve(dsn: str, file: Path, **environment: str) -> tuple[int, str]:
         ({}, "CONFIGURATION_FILE: webhooks[0]: Object missing required field `config`"),
         (
             {"config": {"endpoint": "http://127.0.0.1:1/secret"}},
-            "CONFIGURATION_FILE: webhooks[0].config.endpoint: 127.0.0.1 is no public address; allow it with "
-            "PGCAST_WEBHOOK_ALLOW=127.0.0.1",
+            (
+                "CONFIGURATION_FILE: webhooks[0].config.endpoint: 127.0.0.1 is no public address; allow it with "
+                "PGCAST_WEBHOOK_ALLOW=127.0.0.1"
+            ),
         ),
         (
             {"config": {"endpoint": "http://hooks.example/"}, "relation": "public:todos", "filter": "colour=eq.red"},
@@ -77,8 +79,10 @@ def test_a_server_does_not_start_where_it_cannot_keep_deliveries(published: Data
     folder.write_text("no folder")
     assert serve(published.dsn, file) == (
         2,
-        f"pgcast: PGCAST_STATE_DIR: webhooks need a folder for their spools, and {folder} cannot be written to: "
-        "File exists",
+        (
+            f"pgcast: PGCAST_STATE_DIR: webhooks need a folder for their spools, and {folder} cannot be written to: "
+            "File exists"
+        ),
     )
 
 

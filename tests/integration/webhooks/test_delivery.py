@@ -93,9 +93,11 @@ def test_a_large_transaction_becomes_several_posts_in_order(hooks, schema: Schem
     hooks.configure(to(receiver, schema))
     schema.execute("insert into todos select n, repeat('x', 100) from generate_series(1, 60) n")
     schema.execute("insert into todos values (61, repeat('y', 10000))")
-    while sum(len(post.changes) for post in receiver.wait_for(2)) + sum(
-        len(post.changes) for post in receiver.accepted[2:]
-    ) < 61:
+    while (
+        sum(len(post.changes) for post in receiver.wait_for(2))
+        + sum(len(post.changes) for post in receiver.accepted[2:])
+        < 61
+    ):
         time.sleep(0.01)
     assert [number for post in receiver.accepted for number in post.row_ids] == list(range(1, 62))
     assert all(len(post.body) <= 4096 + 200 for post in receiver.accepted[:-1])
