@@ -7,45 +7,51 @@ import contextlib
 import gc
 import resource
 import socket
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
 
 from pgcast.auth.keys import shared_secret
+from pgcast.auth.proxies import TrustedProxies
 from pgcast.changes.payload import Payloads
 from pgcast.channels.limits import Limits
 from pgcast.configuration import read_configuration
 from pgcast.engine.acknowledged import Identity
 from pgcast.engine.backoff import Backoff
+from pgcast.engine.configured import Configured
 from pgcast.engine.hub import HubLimits
 from pgcast.engine.metrics import registry_of
 from pgcast.engine.node import Node, NodeLimits
 from pgcast.engine.ports import Database
 from pgcast.engine.watch import LagLimits
-from pgcast.model.errors import PgcastError, SettingsError
+from pgcast.model.errors import SettingsError
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import Target, parse_target
 from pgcast.postgres.observer import PostgresObserver
 from pgcast.postgres.replication import ReplicationSource
-from pgcast.settings import LegacyValues, ResumeBy, Settings
+from pgcast.settings import IGNORED, IpVersion, LegacyValues, ResumeBy, Settings, ignored_variables
 from pgcast.sockets.handshake import Admission, Refusal, TokenDoorkeeper
 from pgcast.sockets.options import SocketOptions
 from pgcast.sockets.protocol import Connection, close_idle
 from pgcast.state import StateFile
+from pgcast.web.forwarded import Forwarded
 from pgcast.web.routes import make_web, metrics_route
+from pgcast.web.tls import server_context
 from pgcast.webhooks.addresses import parse_rules
 from pgcast.webhooks.metrics import WebhookCollector
 from pgcast.webhooks.plans import WebhookOptions
 from pgcast.webhooks.service import Webhooks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Sequence
+    import ssl
+    from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
     from pathlib import Path
 
     from starlette.routing import BaseRoute
 
-    from pgcast.configuration import Configuration
     from pgcast.engine.clients import Client
     from pgcast.engine.ports import Outlet
 
@@ -56,6 +62,7 @@ _GRACE_S = 10
 _GARBAGE_S = 60.0
 _STATE_S = 1.0
 _BACKLOG = 4096
+_FAMILIES = {IpVersion.IPV4: socket.AF_INET, IpVersion.IPV6: socket.AF_INET6}
 
 
 def target_of(settings: Settings) -> Target:
@@ -64,8 +71,9 @@ def target_of(settings: Settings) -> Target:
     Raises:
         SettingsError: DATABASE_URL cannot be read.
     """
+    family = 0 if settings.db_ip_version is None else _FAMILIES[settings.db_ip_version]
     if settings.database_url is not None:
-        return parse_target(settings.database_url.get_secret_value())
+        return replace(parse_target(settings.database_url.get_secret_value()), family=family)
     return Target(
         host=settings.db_host,
         port=str(settings.db_port),
@@ -73,6 +81,7 @@ def target_of(settings: Settings) -> Target:
         user=settings.db_user,
         password=settings.db_password.get_secret_value(),
         sslmode=settings.db_ssl,
+        family=family,
     )
 
 
@@ -135,7 +144,7 @@ def make_webhooks(settings: Settings, node: Node) -> Webhooks:
         body_bytes=settings.webhook_max_kb * 1024,
         as_text=settings.legacy_values is LegacyValues.TEXT,
     )
-    return Webhooks(options, node.hub, node.catalog, Payloads(), lambda: node.pipeline.progress.received)
+    return Webhooks(options, node.hub, node.catalog, Payloads(), node.pipeline)
 
 
 class Server:
@@ -152,7 +161,7 @@ class Server:
         self._uvicorn: uvicorn.Server | None = None
         self._running: asyncio.Task[None] | None = None
         self._is_stopped = False
-        self._configured: _Configured | None = None
+        self._configured: Configured | None = None
 
     async def run(self, when_started: Callable[[int], None] | None = None) -> None:
         """Serve until `stop` is called; then send the clients away and confirm what was delivered.
@@ -163,7 +172,7 @@ class Server:
             when_started: Called with the port once clients may come.
 
         Raises:
-            SettingsError: The address cannot be listened on.
+            SettingsError: The address cannot be listened on, or the certificate cannot be used.
             DatabaseError: The replication stream cannot be opened; the subclass says why.
         """
         self._running = asyncio.current_task()
@@ -188,28 +197,35 @@ class Server:
 
     async def _run(self, when_started: Callable[[int], None] | None) -> None:
         _raise_file_limit()
+        tls = _tls_of(self._settings)
         with contextlib.closing(_listen(self._settings.listen_address, self._settings.port)) as listening:
             configuration = await asyncio.to_thread(read_configuration, self._settings.configuration_file)
             node = make_node(self._settings)
             state = _State(node, self._settings.state_dir)
             webhooks = make_webhooks(self._settings, node)
-            configured = _Configured(node, webhooks, self._settings.configuration_file)
+            file = self._settings.configuration_file
+            self._configured = Configured(
+                node.hub, webhooks.configure, None if file is None else partial(read_configuration, file)
+            )
             try:
-                await node.start(lambda: configured.begin(configuration))
-                self._configured = configured
-                async with state.kept():
-                    await self._serve(node, webhooks, listening, when_started)
+                await node.start(partial(self._configured.put, configuration))
+                async with state.kept(), _running(self._configured.run()):
+                    await self._serve(node, webhooks, listening, tls, when_started)
             finally:
-                self._configured = None
-                await configured.stop()
                 await node.stop()
                 await webhooks.stop()
 
     async def _serve(
-        self, node: Node, webhooks: Webhooks, listening: socket.socket, when_started: Callable[[int], None] | None
+        self,
+        node: Node,
+        webhooks: Webhooks,
+        listening: socket.socket,
+        tls: ssl.SSLContext | None,
+        when_started: Callable[[int], None] | None,
     ) -> None:
         settings = self._settings
-        options = SocketOptions(max_frame_bytes=settings.max_frame_bytes, idle_s=settings.idle_s)
+        proxies = TrustedProxies(settings.trusted_proxies)
+        options = SocketOptions(max_frame_bytes=settings.max_frame_bytes, idle_s=settings.idle_s, proxies=proxies)
         keys = shared_secret(settings.jwt_secret.get_secret_value()) if settings.jwt_secret is not None else None
         doorkeeper = TokenDoorkeeper(keys if settings.authenticates else None, settings.jwt_claim_validators)
         switchboard = _Switchboard(node, by_subject=settings.resume is ResumeBy.IDENTITY)
@@ -217,7 +233,7 @@ class Server:
         registry.register(WebhookCollector(webhooks))
         routes = [*self._routes, *([metrics_route(registry)] if settings.exposes_metrics else [])]
         config = uvicorn.Config(
-            make_web(node.pipeline.health, routes),
+            Forwarded(make_web(node.pipeline.health, routes), proxies),
             http="httptools",
             # uvicorn only ever calls it, with these three keywords.
             ws=lambda config, server_state, app_state: Connection(  # type: ignore[arg-type]  # noqa: ARG005
@@ -225,11 +241,14 @@ class Server:
             ),
             lifespan="off",
             access_log=False,
+            proxy_headers=False,  # uvicorn's own would believe whoever FORWARDED_ALLOW_IPS names, by default loopback
             log_config=None,
             server_header=False,
             backlog=_BACKLOG,
             timeout_graceful_shutdown=_GRACE_S,
         )
+        config.load()
+        config.ssl = tls
         server = _NotifyingServer(config)
         self._uvicorn = server
         port = listening.getsockname()[1]
@@ -239,17 +258,17 @@ class Server:
             "listening",
             address=settings.listen_address,
             port=port,
-            url=f"http://{settings.hostname}:{port}",
+            url=f"{'http' if tls is None else 'https'}://{settings.hostname}:{port}",
             authenticates=settings.authenticates,
             slot=settings.slot_name,
             publications=list(settings.publications),
         )
-        if not settings.authenticates:
-            reach = "loopback only" if settings.listen_address == "127.0.0.1" else "any address that is listened on"
-            log.warning("no client needs a token", reachable_from=reach)
+        _tell_what_matters(settings)
         connections = server.server_state.connections
         garbage = asyncio.create_task(_collect_garbage(lambda: len(connections)))
-        idle = asyncio.create_task(close_idle(connections, settings.idle_s))  # type: ignore[arg-type]
+        idle = asyncio.create_task(close_idle(connections, settings.idle_s))
+        for task in (garbage, idle):
+            task.add_done_callback(_say_why)
         try:
             await server.serve(sockets=[listening])
         finally:
@@ -257,60 +276,15 @@ class Server:
             garbage.cancel()
 
 
-class _Configured:
-    """What CONFIGURATION_FILE says, in force; read again on request.
-
-    Args:
-        node: Serves the oldest topics that it names.
-        webhooks: Its webhooks.
-        path: The file, if there is one.
-    """
-
-    def __init__(self, node: Node, webhooks: Webhooks, path: Path | None) -> None:
-        self._node = node
-        self._webhooks = webhooks
-        self._path = path
-        self._is_wanted = asyncio.Event()
-        self._reloading: asyncio.Task[None] | None = None
-
-    async def begin(self, configuration: Configuration) -> None:
-        """Put the first configuration in force; the stream is open, and nothing of it has been read.
-
-        Raises:
-            SettingsError: Something in it cannot be served.
-            DatabaseError: The database could not be asked.
-        """
-        await self._webhooks.configure(configuration.webhooks, slot_is_new=self._node.pipeline.slot_is_new)
-        self._node.hub.served = configuration.served
-        self._reloading = asyncio.create_task(self._reload_for_ever(), name="configuration")
-
-    def reload(self) -> None:
-        """Read the file again, soon."""
-        self._is_wanted.set()
-
-    async def stop(self) -> None:
-        """End a reading that is under way."""
-        if self._reloading is not None:
-            self._reloading.cancel()
-            await asyncio.gather(self._reloading, return_exceptions=True)
-
-    async def _reload_for_ever(self) -> None:
-        while True:
-            await self._is_wanted.wait()
-            self._is_wanted.clear()
-            if self._path is None:
-                log.warning("CONFIGURATION_FILE is not set: there is nothing to read again")
-                continue
-            try:
-                configuration = await asyncio.to_thread(read_configuration, self._path)
-                await self._webhooks.configure(configuration.webhooks)
-            except PgcastError as error:
-                log.warning(
-                    "the configuration is refused; the former one stays in force", error=error.message, hint=error.hint
-                )
-                continue
-            self._node.hub.served = configuration.served
-            log.info("the configuration was read again", webhooks=len(configuration.webhooks))
+@contextlib.asynccontextmanager
+async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Have something run beside."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 class _State:
@@ -365,6 +339,22 @@ class _State:
             log.warning("the state could not be written; trying again", error=str(error))
 
 
+def _tell_what_matters(settings: Settings) -> None:
+    """Log what an operator would want to know about the settings."""
+    if not settings.authenticates:
+        reach = "loopback only" if settings.listens_on_loopback else "any address that is listened on"
+        log.warning("no client needs a token", reachable_from=reach)
+    ignored = ignored_variables()
+    if ignored:
+        log.warning("settings of the original server without effect", **{name: IGNORED[name] for name in ignored})
+
+
+def _tls_of(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return server_context(settings.tls_cert, settings.tls_key)
+
+
 async def _collect_garbage(count_connections: Callable[[], int]) -> None:
     """Collect cycles rarely, and when connections have gone: changes make none, and the collector looks at each.
 
@@ -379,6 +369,12 @@ async def _collect_garbage(count_connections: Callable[[], int]) -> None:
         if now < before:
             gc.collect()
         before = now
+
+
+def _say_why(task: asyncio.Task[None]) -> None:
+    """Log why a task has ended that was to run until the end."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a task of the server failed", exc_info=error)
 
 
 class _NotifyingServer(uvicorn.Server):
@@ -432,6 +428,9 @@ def _listen(address: str, port: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family is socket.AF_INET6:
+            # All addresses are IPv4's as well, whatever the system's default is.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind((address, port))
         sock.listen(_BACKLOG)
     except (OSError, UnicodeError) as error:

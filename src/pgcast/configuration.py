@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
 from pgcast.model.change import Kind
+from pgcast.model.configuration import Configuration
 from pgcast.model.errors import SettingsError
 from pgcast.model.served import ServedTopic, ServedTopics
 from pgcast.model.webhook import KEY_HINT, Webhook, decode_secret
@@ -28,19 +28,6 @@ MAX_BYTES: Final = 4 << 20
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _EVENTS: Final = "INSERT, UPDATE, DELETE, TRUNCATE or *"
 _WHERE: Final = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """What the file says.
-
-    Attributes:
-        webhooks: The webhooks, in the file's order.
-        served: Which topics of the oldest protocol are served.
-    """
-
-    webhooks: tuple[Webhook, ...] = ()
-    served: ServedTopics = field(default_factory=ServedTopics)
 
 
 class _Config(msgspec.Struct, forbid_unknown_fields=True):

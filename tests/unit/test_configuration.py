@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from pgcast.configuration import MAX_BYTES, Configuration, parse_configuration, read_configuration
+from pgcast.configuration import MAX_BYTES, parse_configuration, read_configuration
 from pgcast.model.change import Kind
+from pgcast.model.configuration import Configuration
 from pgcast.model.errors import SettingsError
 from pgcast.model.served import ServedTopic, ServedTopics
 from pgcast.model.webhook import Webhook
@@ -115,8 +116,8 @@ def test_topics_of_the_oldest_protocol_are_served_as_the_list_says():
         (
             webhook(config={"endpoint": "ftp://hidden/"}),
             (
-                "webhooks[1].config.endpoint: expected a URL such as https://hooks.example.com/orders, found the scheme "
-                "'ftp'"
+                "webhooks[1].config.endpoint: expected a URL such as https://hooks.example.com/orders, found the "
+                "scheme 'ftp'"
             ),
         ),
         *(

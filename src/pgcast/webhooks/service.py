@@ -14,11 +14,12 @@ from pgcast.webhooks.plans import plans_of
 from pgcast.webhooks.spool import Spool, SpoolDamaged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from pgcast.changes.payload import Payloads
     from pgcast.engine.hub import Hub
+    from pgcast.engine.pipeline import Pipeline
     from pgcast.engine.ports import Catalog
     from pgcast.model.change import Change
     from pgcast.model.webhook import Webhook
@@ -35,29 +36,25 @@ class Webhooks:
         hub: Where changes come from.
         catalog: Filters are checked against it.
         payloads: What turns a change into JSON.
-        received: Returns the furthest WAL position heard of.
+        pipeline: Says how far the WAL is read, and whether the slot is new.
 
     Attributes:
         endpoints: By their key.
     """
 
     def __init__(
-        self, options: WebhookOptions, hub: Hub, catalog: Catalog, payloads: Payloads, received: Callable[[], int]
+        self, options: WebhookOptions, hub: Hub, catalog: Catalog, payloads: Payloads, pipeline: Pipeline
     ) -> None:
         self.endpoints: dict[str, Endpoint] = {}
         self._options = options
         self._hub = hub
         self._catalog = catalog
         self._render = _Renderer(payloads, as_text=options.as_text)
-        self._received = received
+        self._pipeline = pipeline
         self._lock = FolderLock(options.folder)
 
-    async def configure(self, webhooks: Sequence[Webhook], *, slot_is_new: bool = False) -> None:
+    async def configure(self, webhooks: Sequence[Webhook]) -> None:
         """Have exactly these webhooks from now on; if one cannot be served, nothing changes.
-
-        Args:
-            webhooks: As the file says.
-            slot_is_new: Whether nothing that an earlier run has stored can come again.
 
         Raises:
             SettingsError: An item cannot be served, or the folder of the spools cannot be used.
@@ -69,7 +66,7 @@ class Webhooks:
             await self._lock.acquire()
             await asyncio.to_thread(_tell_of_orphans, self._options.folder, frozenset(plans))
         added = [
-            Endpoint(plan, self._options, self._render, self._received)
+            Endpoint(plan, self._options, self._render, lambda: self._pipeline.progress.received)
             for key, plan in plans.items()
             if key not in self.endpoints
         ]
@@ -82,7 +79,7 @@ class Webhooks:
         for endpoint, plan in changed:
             self._rewire(endpoint, plan)
         for endpoint in added:
-            if slot_is_new:
+            if self._pipeline.slot_is_new:  # nothing that an earlier run has stored can come again
                 endpoint.intake.lost()
             self._hub.sinks.add(endpoint.intake)
             self.endpoints[endpoint.plan.key] = endpoint
