@@ -131,7 +131,7 @@ def make_webhooks(settings: Settings, node: Node) -> Webhooks:
     """Make the webhooks of a node; none is configured yet.
 
     Raises:
-        SettingsError: PGCAST_WEBHOOK_ALLOW cannot be read, or there is no folder for spools.
+        SettingsError: PGCAST_WEBHOOK_ALLOW cannot be read.
     """
     options = WebhookOptions(
         folder=settings.webhook_folder,

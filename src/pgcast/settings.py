@@ -318,20 +318,13 @@ class Settings(BaseSettings):
 
     @property
     def webhook_folder(self) -> Path:
-        """Where the webhooks' spools are.
-
-        Raises:
-            SettingsError: PGCAST_STATE_DIR is not set, and there is no home directory in which to have one.
-        """
+        """Where the webhooks' spools are."""
         if self.state_dir is not None:
             return self.state_dir / "webhooks"
         try:
             states = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
-        except RuntimeError:
-            raise SettingsError(
-                "PGCAST_STATE_DIR: webhooks need a folder for their spools, and there is no home directory",
-                hint="set PGCAST_STATE_DIR to a folder that outlives the server",
-            ) from None
+        except RuntimeError:  # no home directory; whoever may not write there is told to set PGCAST_STATE_DIR
+            states = Path("/var/lib")
         return states / "pgcast" / self.slot_name / "webhooks"
 
     @property

@@ -64,6 +64,7 @@ class Webhooks:
         if plans and not self._lock.is_held:
             await asyncio.to_thread(make_folder, self._options.folder)
             await self._lock.acquire()
+            log.info("webhooks keep their deliveries in this folder", folder=str(self._options.folder))
             await asyncio.to_thread(_tell_of_orphans, self._options.folder, frozenset(plans))
         added = [
             Endpoint(plan, self._options, self._render, lambda: self._pipeline.progress.received)
