@@ -1,4 +1,4 @@
-"""Endpoints that fail and hang, and a server that is killed meanwhile: each change arrives, in order, known by its id."""
+"""Endpoints that fail and hang, and a server that is killed meanwhile: each change arrives, in order, by its id."""
 
 from __future__ import annotations
 
