@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python benchmarks/run.py [capture|fanout|heartbeat|filters|all] [--rounds N]`, or `make bench`.
+"""Run the benchmarks: `python benchmarks/run.py [SCENARIO] [--rounds N]`, or `make bench`; `--help` lists scenarios.
 
 The exit code is 0 whatever the ratios are, 1 when a client did not get exactly what was sent, 2 when something that is
 to be measured does not run.
@@ -18,6 +18,7 @@ from filters import filters
 from heartbeat import heartbeat
 from load import MeasurementFailed
 from report import say
+from webhooks import webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,7 @@ _SCENARIOS: dict[str, Callable[[Database, int], Results | Latencies | Costs]] = 
     "fanout": fanout,
     "heartbeat": heartbeat,
     "filters": filters,
+    "webhooks": webhooks,
 }
 
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 4 << 20
 """How large a file may be."""
 
+MAX_WEBHOOKS: Final = 1000
+"""How many webhooks it may have: each endpoint has a thread and a file."""
+
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _EVENTS: Final = "INSERT, UPDATE, DELETE, TRUNCATE or *"
 _WHERE: Final = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
@@ -83,6 +86,8 @@ def parse_configuration(content: bytes) -> Configuration:
         raise _wrong(_placed(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise _wrong(f"not JSON: {_json_mistake(content)}") from None
+    if len(found.webhooks) > MAX_WEBHOOKS:
+        raise _wrong(f"webhooks: at most {MAX_WEBHOOKS}, found {len(found.webhooks)}")
     webhooks = tuple(_webhook(f"webhooks[{number}]", item) for number, item in enumerate(found.webhooks))
     if found.realtime is None:
         return Configuration(webhooks)

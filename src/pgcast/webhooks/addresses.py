@@ -33,6 +33,10 @@ class Refused(httpcore.ConnectError):
     """An endpoint whose addresses may not be posted to."""
 
 
+class Unknown(httpcore.ConnectError):
+    """A name that cannot be looked up."""
+
+
 @dataclass(frozen=True, slots=True)
 class AddressRules:
     """What is allowed beside public addresses.
@@ -112,7 +116,8 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
 
         Raises:
             Refused: None of them is allowed.
-            httpcore.ConnectError: The name is not known, or none of them answers.
+            Unknown: There is none.
+            httpcore.ConnectError: None of them answers.
         """
         addresses = await self._look_up(host, port)
         allowed = [address for address in addresses if self._rules.allows(host, address)]
@@ -151,7 +156,7 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._lookups, look_up)
         except (OSError, UnicodeError):
-            raise httpcore.ConnectError(f"the name {host} cannot be looked up") from None
+            raise Unknown(f"the name {host} cannot be looked up") from None
         # A link-local address may carry the name of an interface.
         return list(dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]) for entry in found))
 

@@ -132,11 +132,20 @@ class Courier:
         else:
             await self._store.call(lambda spool: spool.note_failure(delivery.number, outcome.reason))
             self._say(outcome.reason, age_s)
-        wait_s = max(self._backoff.next_s(), outcome.retry_after_s)
-        ends_s = asyncio.get_running_loop().time() + wait_s
-        while not self._is_stopping and (left_s := ends_s - asyncio.get_running_loop().time()) > 0:
+        await self._rest(delivery.number, max(self._backoff.next_s(), outcome.retry_after_s))
+
+    async def _rest(self, number: int, wait_s: float) -> None:
+        """Leave the endpoint alone for a while; shorter if a command has put another delivery first."""
+        clock = asyncio.get_running_loop().time
+        ends_s = clock() + wait_s
+        look_s = clock() + _IDLE_S
+        while not self._is_stopping and (left_s := ends_s - clock()) > 0:
             self.news.clear()
-            await self._wait(left_s)
+            await self._wait(min(left_s, _IDLE_S))
+            if clock() >= look_s:
+                look_s = clock() + _IDLE_S
+                if await self._store.call(Spool.head_number) != number:
+                    return
 
     async def _bury_all(self) -> None:
         self._tally.dead += await self._store.call(lambda spool: spool.bury_all(GONE, time.time()))

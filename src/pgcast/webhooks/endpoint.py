@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -16,6 +17,7 @@ from pgcast.webhooks.spool import Spool
 from pgcast.webhooks.store import Store
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Coroutine
 
     from pgcast.model.change import Change
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _LOOK_S: Final = 1.0
+_GATHER_S: Final = 0.01  # many small transactions are stored together: each storing costs the loop a little time
 _REPEAT_S: Final = 60.0
 _GRACE_S: Final = 5.0
 
@@ -35,6 +38,7 @@ class Endpoint:
     Args:
         plan: What it gets, and where that goes.
         options: What the settings say.
+        tls: How certificates are verified.
         render: Returns the JSON of a change.
         received: Returns the furthest WAL position heard of.
 
@@ -45,14 +49,20 @@ class Endpoint:
     """
 
     def __init__(
-        self, plan: Plan, options: WebhookOptions, render: Callable[[Change], bytes], received: Callable[[], int]
+        self,
+        plan: Plan,
+        options: WebhookOptions,
+        tls: ssl.SSLContext,
+        render: Callable[[Change], bytes],
+        received: Callable[[], int],
     ) -> None:
         self.plan = plan
         self.intake = Intake(plan.key, plan.entries, render, max_bytes=options.body_bytes)
         self.tally = Tally()
         self._options = options
+        self._tls = tls
         self._received = received
-        self._store = Store(spool_path(options.folder, plan.key), options.spool_bytes, plan.label, self._troubled)
+        self._store = Store(spool_path(options.folder, plan.key), options.spool_bytes, plan.label)
         self._poster = self._make_poster()
         self._courier = self._make_courier()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -117,7 +127,7 @@ class Endpoint:
 
     def _make_poster(self) -> Poster:
         options = self._options
-        return Poster(self.plan.url, options.headers, self.plan.keys, options.rules, options.timeout_s)
+        return Poster(self.plan.url, options.headers, self.plan.keys, options.rules, self._tls, options.timeout_s)
 
     def _make_courier(self) -> Courier:
         return Courier(self._store, self._poster, self.tally, self.plan.label, self._options.deadline_s)
@@ -126,16 +136,19 @@ class Endpoint:
         """Bring what the intake has into the spool."""
         while True:
             await self.intake.news.wait()
+            if not self._is_stopping:
+                await asyncio.sleep(_GATHER_S)
             drafts = self.intake.batch()
             if self.intake.has_new_history:
-                await self._store.call(Spool.forget_position)
+                await self._store.call(Spool.forget_position, self._troubled)
                 self.intake.has_new_history = False
             if not drafts:
                 if self._is_stopping:
                     return
                 continue
             reason = GONE if self._courier.is_gone else ""
-            lost = await self._store.call(lambda spool: spool.append(drafts, time.time(), reason))  # noqa: B023 - at once
+            append = partial(Spool.append, drafts=drafts, now_s=time.time(), dead_because=reason)
+            lost = await self._store.call(append, self._troubled)
             self.intake.stored(drafts)
             self.tally.dead += len(drafts) if reason else 0
             if lost:

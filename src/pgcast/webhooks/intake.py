@@ -160,7 +160,10 @@ class Intake:
             self.news.set()
 
     def give_up(self) -> int:
-        """Give up all that is not in the spool; return how many changes that were."""
+        """Give up all that is not in the spool; return how many changes that were.
+
+        What is being written at this moment may get there all the same.
+        """
         self._finish()
         gone = self.skipped + sum(draft.changes for draft, _ in self._ready)
         self._ready.clear()

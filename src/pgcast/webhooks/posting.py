@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import httpcore
 import httpx
 
-from pgcast.webhooks.addresses import GuardedBackend
+from pgcast.webhooks.addresses import GuardedBackend, Refused, Unknown
 from pgcast.webhooks.retries import retry_after_s
 from pgcast.webhooks.signing import signature_headers
 
@@ -59,14 +59,22 @@ class Poster:
         headers: Sent with each delivery.
         keys: What deliveries are signed with, the newest first; none: they are not signed.
         rules: Which addresses may be posted to.
+        tls: How certificates are verified.
         timeout_s: How long one attempt may take, from the look-up of the name to the end of the answer.
     """
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], keys: Sequence[bytes], rules: AddressRules, timeout_s: float
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        keys: Sequence[bytes],
+        rules: AddressRules,
+        tls: ssl.SSLContext,
+        timeout_s: float,
     ) -> None:
         parsed = httpx.URL(url)
         self._host = parsed.host
+        self._port = parsed.port or (443 if parsed.scheme == "https" else 80)
         self._url = httpcore.URL(
             scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path
         )
@@ -82,7 +90,7 @@ class Poster:
         ]
         self._lookups = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pgcast-look-up")
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+            ssl_context=tls,
             max_connections=1,
             keepalive_expiry=_KEEP_S,
             network_backend=GuardedBackend(rules, self._lookups),
@@ -133,9 +141,11 @@ class Poster:
             return f"the certificate of {self._host} is not valid: {cause.verify_message}"
         if isinstance(cause, ssl.SSLError):
             return f"no TLS with {self._host}: {cause.reason or 'the connection ended'}"
-        if isinstance(error, httpcore.ConnectError):
-            return str(error) or f"cannot connect to {self._host}"
-        return f"{type(error).__name__}: {error}".removesuffix(": ")
+        if isinstance(error, (Refused, Unknown)):
+            return str(error)
+        if isinstance(error, (httpcore.ConnectError, httpcore.ConnectTimeout)):
+            return f"cannot connect to {self._host} port {self._port}"
+        return f"the connection to {self._host} broke: {error or type(error).__name__}"
 
 
 def _basic(url: httpx.URL) -> str:

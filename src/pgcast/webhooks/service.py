@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from typing import TYPE_CHECKING
 
+import httpx
 import structlog
 
 from pgcast.webhooks.endpoint import Endpoint
@@ -14,6 +15,7 @@ from pgcast.webhooks.plans import plans_of
 from pgcast.webhooks.spool import Spool, SpoolDamaged
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Collection, Sequence
     from pathlib import Path
 
@@ -52,6 +54,7 @@ class Webhooks:
         self._render = _Renderer(payloads, as_text=options.as_text)
         self._pipeline = pipeline
         self._lock = FolderLock(options.folder)
+        self._tls: ssl.SSLContext | None = None
 
     async def configure(self, webhooks: Sequence[Webhook]) -> None:
         """Have exactly these webhooks from now on; if one cannot be served, nothing changes.
@@ -66,10 +69,12 @@ class Webhooks:
             await self._lock.acquire()
             log.info("webhooks keep their deliveries in this folder", folder=str(self._options.folder))
             await asyncio.to_thread(_tell_of_orphans, self._options.folder, frozenset(plans))
+        if plans and self._tls is None:
+            self._tls = await asyncio.to_thread(httpx.create_ssl_context)  # takes a while
         added = [
-            Endpoint(plan, self._options, self._render, lambda: self._pipeline.progress.received)
+            Endpoint(plan, self._options, self._tls, self._render, lambda: self._pipeline.progress.received)
             for key, plan in plans.items()
-            if key not in self.endpoints
+            if key not in self.endpoints and self._tls is not None
         ]
         await asyncio.gather(*(endpoint.open() for endpoint in added))
         changed = [(self.endpoints[key], plan) for key, plan in plans.items() if key in self.endpoints]

@@ -23,6 +23,7 @@ VERSION: Final = 1
 _BUSY_S: Final = 5.0
 _ROW_BYTES: Final = 300
 _LIST: Final = 10_000
+_FREE_PAGES: Final = 1000
 
 _SCHEMA: Final = """
 begin;
@@ -172,6 +173,7 @@ class Spool:
     def _prepare(self) -> None:
         connection = self._connection
         try:
+            connection.execute("pragma auto_vacuum = incremental")  # counts while the file is empty
             connection.execute("pragma journal_mode = wal")
             (found,) = connection.execute("pragma user_version").fetchone()
             if found == 0 and not connection.execute("select 1 from sqlite_master").fetchone():
@@ -224,7 +226,9 @@ class Spool:
         self._connection.execute("update facts set value = ? where name = 'label'", (label,))
 
     def append(self, drafts: Sequence[Draft], now_s: float, dead_because: str = "") -> int:
-        """Take deliveries in, all or none; on the disk when this returns. What is in already is left as it is.
+        """Take deliveries in, all or none; on the disk when this returns.
+
+        What came in before, as the position says, is passed over; what is in already is left as it is.
 
         Args:
             drafts: In order.
@@ -238,6 +242,10 @@ class Spool:
         self._connection.execute("pragma synchronous = full")
         try:
             with self._transaction():
+                known = self.position()
+                news = [draft for draft in drafts if not _is_repeat(draft, known)]
+                if not news:
+                    return 0
                 self._connection.executemany(
                     "insert or ignore into deliveries (id, first_position, last_position, changes, size_bytes, "
                     "spooled_s, since_s, reason, died_s, body) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -247,11 +255,11 @@ class Spool:
                             len(draft.body) + _ROW_BYTES,
                             *(now_s, now_s, dead_because, died_s, draft.body),
                         )
-                        for draft in drafts
+                        for draft in news
                     ],
                 )
                 self._connection.execute(
-                    "update facts set value = ? where name = 'position'", (drafts[-1].last_position,)
+                    "update facts set value = ? where name = 'position'", (news[-1].last_position,)
                 )
                 return self._make_room()
         finally:
@@ -262,7 +270,15 @@ class Spool:
         row = self._connection.execute(
             "select * from deliveries where died_s is null order by number limit 1"
         ).fetchone()
-        return None if row is None else _delivery(row)
+        if row is None:
+            self._shrink()
+            return None
+        return _delivery(row)
+
+    def head_number(self) -> int | None:
+        """Return the number of the delivery that is next; None if none waits."""
+        (number,) = self._connection.execute("select min(number) from deliveries where died_s is null").fetchone()
+        return None if number is None else int(number)
 
     def settle(self, number: int) -> None:
         """Forget a delivery: the endpoint has it."""
@@ -333,6 +349,13 @@ class Spool:
                 self._connection.execute("delete from deliveries where id = ?", (one,)).rowcount for one in identifiers
             )
 
+    def _shrink(self) -> None:
+        """Give some of the space back that the file does not need any more."""
+        (free,) = self._connection.execute("pragma freelist_count").fetchone()
+        if free > _FREE_PAGES:
+            # It gives back one page a step, and `execute` makes one step where there are no rows.
+            self._connection.executescript(f"pragma incremental_vacuum({_FREE_PAGES})")
+
     def _make_room(self) -> int:
         """Delete the oldest while the spool is over its bound; return how many changes went."""
         (total,) = self._connection.execute("select sum(bytes) from totals").fetchone()
@@ -373,6 +396,11 @@ def is_damage(error: sqlite3.Error) -> bool:
     """Say whether an error means that the file is damaged, or no database at all."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_FORMAT}
+
+
+def _is_repeat(draft: Draft, known: str) -> bool:
+    """Say whether all of a delivery came in before; positions of one epoch, the first 8 digits, sort as strings."""
+    return draft.last_position[:8] == known[:8] and draft.last_position <= known
 
 
 def _delivery(row: tuple[Any, ...]) -> Delivery:

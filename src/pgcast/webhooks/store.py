@@ -28,6 +28,7 @@ _RETRY_S: Final = 1.0
 _LONGEST_RETRY_S: Final = 10.0
 _SLOW_S: Final = 5.0
 _REPEAT_S: Final = 60.0
+_STATUS_S: Final = 0.25
 
 
 class Store:
@@ -37,41 +38,52 @@ class Store:
         path: Its file.
         limit_bytes: Its bound.
         label: What the endpoint is called.
-        when_troubled: Called with True when the spool cannot be used, or takes too long, and with False afterwards.
+
+    Attributes:
+        status: What is in it, as of a moment ago.
     """
 
-    def __init__(self, path: Path, limit_bytes: int, label: str, when_troubled: Callable[[bool], None]) -> None:
+    def __init__(self, path: Path, limit_bytes: int, label: str) -> None:
         self.status = SpoolStatus(label)
         self._path = path
         self._limit_bytes = limit_bytes
         self._label = label
-        self._when_troubled = when_troubled
         self._spool: Spool | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pgcast-spool")
         self._said_at_s = -_REPEAT_S
-        self._is_troubled = False
+        self._looked_at_s = -_STATUS_S
 
-    async def call(self, work: Callable[[Spool], Result]) -> Result:
+    async def call(
+        self, work: Callable[[Spool], Result], when_troubled: Callable[[bool], None] = lambda _is_troubled: None
+    ) -> Result:
         """Do something with the spool, and try again until it works.
 
         Args:
             work: Called in the spool's thread; must be one transaction.
+            when_troubled: Called with True when it does not work, or takes too long, and with False once it does.
         """
         wait_s = _RETRY_S
+        is_troubled = False
         while True:
             future = asyncio.get_running_loop().run_in_executor(self._thread, self._do, work)
             try:
                 # Cancelled or not, the thread does its work; so it is waited for.
                 done, _ = await asyncio.wait({future}, timeout=_SLOW_S)
                 if not done:
-                    self._trouble(f"the disk has not answered for {_SLOW_S:g} s")
+                    is_troubled = True
+                    when_troubled(True)
+                    self._say(f"the disk has not answered for {_SLOW_S:g} s")
                 result = await future
             except (sqlite3.Error, OSError) as error:
-                self._trouble(str(error))
+                is_troubled = True
+                when_troubled(True)
+                self._say(str(error))
                 await asyncio.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_RETRY_S)
             else:
-                self._works()
+                if is_troubled:
+                    when_troubled(False)
+                    log.info("a webhook's spool works again", webhook=self._label, file=str(self._path))
                 return result
 
     async def try_to_open(self) -> str:
@@ -79,7 +91,7 @@ class Store:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._do, Spool.position)
         except (sqlite3.Error, OSError) as error:
-            self._trouble(str(error))
+            self._say(str(error))
             return ""
 
     async def close(self) -> None:
@@ -108,7 +120,10 @@ class Store:
             spool.set_label(self._label)
             self._spool = spool
         result = work(self._spool)
-        self.status = self._spool.status()
+        now_s = time.monotonic()
+        if result is None or now_s - self._looked_at_s >= _STATUS_S:
+            self._looked_at_s = now_s
+            self.status = self._spool.status()
         return result
 
     def _set_aside(self, reason: str) -> None:
@@ -134,15 +149,7 @@ class Store:
 
     # On the loop
 
-    def _works(self) -> None:
-        if self._is_troubled:
-            self._is_troubled = False
-            self._when_troubled(False)
-            log.info("a webhook's spool works again", webhook=self._label, file=str(self._path))
-
-    def _trouble(self, reason: str) -> None:
-        self._is_troubled = True
-        self._when_troubled(True)
+    def _say(self, reason: str) -> None:
         now_s = asyncio.get_running_loop().time()
         if now_s - self._said_at_s >= _REPEAT_S:
             self._said_at_s = now_s

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from fix_webhooks import MakeHooks
 from pgcast.cli import app
 from pgcast.devdb.template import Database
 from receiver import Receiver
@@ -27,7 +28,7 @@ def ran(state: Path, *arguments: str) -> str:
     return out
 
 
-def test_what_was_set_aside_can_be_listed_shown_replayed_and_dropped(published: Database, make_hooks):
+def test_what_was_set_aside_can_be_listed_shown_replayed_and_dropped(published: Database, make_hooks: MakeHooks):
     with Receiver(lambda _number, _post: 500) as receiver:
         hooks = make_hooks(
             published, {"config": {"endpoint": receiver.url()}, "name": "mine"}, PGCAST_WEBHOOK_DEADLINE_S="0"
@@ -62,8 +63,8 @@ def test_what_was_set_aside_can_be_listed_shown_replayed_and_dropped(published: 
         assert ran(hooks.state, "drop", "--all") == "0 deliveries\n"
 
 
-def test_a_delivery_that_keeps_others_waiting_can_be_dropped(published: Database, make_hooks):
-    with Receiver(lambda _number, post: 422 if post.row_ids == [1] else 204) as receiver:
+def test_a_delivery_that_keeps_others_waiting_can_be_dropped(published: Database, make_hooks: MakeHooks):
+    with Receiver(lambda _number, post: (422, {"Retry-After": "60"}) if post.row_ids == [1] else 204) as receiver:
         hooks = make_hooks(published, {"config": {"endpoint": receiver.url()}, "name": "mine"})
         published.execute("insert into todos values (1)")
         published.execute("insert into todos values (2)")
@@ -78,7 +79,7 @@ def test_which_deliveries_has_to_be_said(arguments: list[str], tmp_path: Path):
     assert (code, err.splitlines()[0]) == (2, "pgcast: say which deliveries: their ids, or --all")
 
 
-def test_what_is_not_there_is_named(published: Database, make_hooks, tmp_path: Path):
+def test_what_is_not_there_is_named(published: Database, make_hooks: MakeHooks, tmp_path: Path):
     code, _, err = run(tmp_path / "elsewhere", "list")
     assert (code, err.splitlines()[0]) == (
         2,

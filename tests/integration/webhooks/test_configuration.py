@@ -11,6 +11,7 @@ import pytest
 
 from fix_clients import Schema
 from fix_node import clean_environment, free_port
+from fix_webhooks import Hooks
 from pgcast.devdb.template import Database
 from realtime_client import RealtimeClient
 from receiver import Receiver, to
@@ -86,7 +87,7 @@ def test_a_server_does_not_start_where_it_cannot_keep_deliveries(published: Data
     )
 
 
-def test_a_mistake_in_a_changed_file_changes_nothing(hooks, schema: Schema, receiver: Receiver):
+def test_a_mistake_in_a_changed_file_changes_nothing(hooks: Hooks, schema: Schema, receiver: Receiver):
     hooks.configure(to(receiver, schema))
     for content, says in (
         ("{", "not JSON: Expecting property name enclosed in double quotes (line 1, column 2)"),
@@ -106,7 +107,7 @@ def test_a_mistake_in_a_changed_file_changes_nothing(hooks, schema: Schema, rece
     assert receiver.wait_for(1)[0].row_ids == [1]
 
 
-def test_a_changed_filter_and_a_new_webhook_count_from_the_reload_on(hooks, schema: Schema, receiver: Receiver):
+def test_a_changed_filter_and_a_new_webhook_count_from_the_reload_on(hooks: Hooks, schema: Schema, receiver: Receiver):
     relation = f"{schema.name}:todos"
     with Receiver() as other:
         hooks.configure(to(receiver, schema, relation=relation, filter="id=lt.10"))
@@ -125,7 +126,7 @@ def test_a_changed_filter_and_a_new_webhook_count_from_the_reload_on(hooks, sche
         hooks.configure()
 
 
-async def test_only_the_oldest_topics_that_the_file_names_are_served(hooks, schema: Schema):
+async def test_only_the_oldest_topics_that_the_file_names_are_served(hooks: Hooks, schema: Schema):
     hooks.configure(
         realtime=[
             {"relation": f"{schema.name}:todos", "events": ["INSERT"]},

@@ -10,12 +10,13 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from fix_clients import Schema
+from fix_webhooks import Hooks
 from receiver import HANG, SECRET, Receiver, to
 
 OTHER_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 
 
-def test_a_transaction_is_one_post_with_its_matching_changes(hooks, schema: Schema, receiver: Receiver):
+def test_a_transaction_is_one_post_with_its_matching_changes(hooks: Hooks, schema: Schema, receiver: Receiver):
     hooks.configure(to(receiver, schema, relation=f"{schema.name}:todos"))
     schema.execute("insert into todos values (1, 'milk'); insert into notes values (7); insert into todos values (2)")
     schema.execute("update todos set done = true where id = 1")
@@ -49,7 +50,7 @@ def test_a_transaction_is_one_post_with_its_matching_changes(hooks, schema: Sche
     assert positions == sorted(positions)
 
 
-def test_headers_are_those_of_the_settings_and_of_the_standard(hooks, schema: Schema, receiver: Receiver):
+def test_headers_are_those_of_the_settings_and_of_the_standard(hooks: Hooks, schema: Schema, receiver: Receiver):
     hooks.configure(to(receiver, schema, "/path?token=x"))
     schema.execute("insert into todos values (1)")
     (post,) = receiver.wait_for(1)
@@ -65,7 +66,7 @@ def test_headers_are_those_of_the_settings_and_of_the_standard(hooks, schema: Sc
         Webhook(SECRET).verify(post.body + b" ", post.headers)
 
 
-def test_several_secrets_sign_side_by_side(hooks, schema: Schema, receiver: Receiver):
+def test_several_secrets_sign_side_by_side(hooks: Hooks, schema: Schema, receiver: Receiver):
     item = to(receiver, schema)
     item["config"]["secret"] = [OTHER_SECRET, SECRET]
     hooks.configure(item)
@@ -76,7 +77,7 @@ def test_several_secrets_sign_side_by_side(hooks, schema: Schema, receiver: Rece
     assert post.headers["webhook-signature"].count("v1,") == 2
 
 
-def test_a_filter_is_the_filter_of_bindings(hooks, schema: Schema, receiver: Receiver):
+def test_a_filter_is_the_filter_of_bindings(hooks: Hooks, schema: Schema, receiver: Receiver):
     hooks.configure(
         to(receiver, schema, relation=f"{schema.name}:todos", event="INSERT", filter="id=gt.5,title=like.a%"),
         to(receiver, schema, relation=f"{schema.name}:todos", event="DELETE", filter="id=in.(1,9)"),
@@ -89,7 +90,7 @@ def test_a_filter_is_the_filter_of_bindings(hooks, schema: Schema, receiver: Rec
     assert deletes.row_ids == [1, 9]
 
 
-def test_a_large_transaction_becomes_several_posts_in_order(hooks, schema: Schema, receiver: Receiver):
+def test_a_large_transaction_becomes_several_posts_in_order(hooks: Hooks, schema: Schema, receiver: Receiver):
     hooks.configure(to(receiver, schema))
     schema.execute("insert into todos select n, repeat('x', 100) from generate_series(1, 60) n")
     schema.execute("insert into todos values (61, repeat('y', 10000))")
@@ -104,7 +105,9 @@ def test_a_large_transaction_becomes_several_posts_in_order(hooks, schema: Schem
     assert len({post.id for post in receiver.accepted}) == len(receiver.accepted) > 5
 
 
-def test_a_failure_is_retried_with_the_same_id_and_body_and_keeps_the_order(hooks, schema: Schema, receiver: Receiver):
+def test_a_failure_is_retried_with_the_same_id_and_body_and_keeps_the_order(
+    hooks: Hooks, schema: Schema, receiver: Receiver
+):
     receiver.answer = lambda number, _post: (503, 302, HANG, 200)[number] if number < 4 else 204
     hooks.configure(to(receiver, schema, name="shaky"))
     schema.execute("insert into todos values (1)")
@@ -118,7 +121,7 @@ def test_a_failure_is_retried_with_the_same_id_and_body_and_keeps_the_order(hook
     assert hooks.metric("pgcast_webhook_retries_total", "shaky") == 3
 
 
-def test_retry_after_is_honoured(hooks, schema: Schema, receiver: Receiver):
+def test_retry_after_is_honoured(hooks: Hooks, schema: Schema, receiver: Receiver):
     receiver.answer = lambda number, _post: (429, {"Retry-After": "2"}) if not number else 204
     hooks.configure(to(receiver, schema))
     schema.execute("insert into todos values (1)")
@@ -127,7 +130,7 @@ def test_retry_after_is_honoured(hooks, schema: Schema, receiver: Receiver):
     assert 2.0 <= later.at_s - asked.at_s < 4.0
 
 
-def test_an_endpoint_that_hangs_concerns_no_other(hooks, schema: Schema, receiver: Receiver):
+def test_an_endpoint_that_hangs_concerns_no_other(hooks: Hooks, schema: Schema, receiver: Receiver):
     with Receiver(lambda _number, _post: HANG) as hanging:
         hooks.configure(to(hanging, schema, name="hanging"), to(receiver, schema))
         begin = time.monotonic()
@@ -141,7 +144,7 @@ def test_an_endpoint_that_hangs_concerns_no_other(hooks, schema: Schema, receive
         hooks.configure(to(receiver, schema))
 
 
-def test_items_with_the_same_endpoint_are_one_endpoint(hooks, schema: Schema, receiver: Receiver):
+def test_items_with_the_same_endpoint_are_one_endpoint(hooks: Hooks, schema: Schema, receiver: Receiver):
     hooks.configure(to(receiver, schema), to(receiver, schema, event="INSERT"))
     schema.execute("insert into todos values (1); insert into todos values (2)")
     schema.execute("insert into todos values (3)")
@@ -150,7 +153,7 @@ def test_items_with_the_same_endpoint_are_one_endpoint(hooks, schema: Schema, re
     assert len(receiver.posts) == 2
 
 
-def test_an_endpoint_that_is_gone_gets_nothing_more_until_a_reload(hooks, schema: Schema, receiver: Receiver):
+def test_an_endpoint_that_is_gone_gets_nothing_more_until_a_reload(hooks: Hooks, schema: Schema, receiver: Receiver):
     receiver.answer = lambda number, _post: 410 if not number else 204
     hooks.configure(to(receiver, schema, name="gone"))
     schema.execute("insert into todos values (1)")
@@ -164,7 +167,7 @@ def test_an_endpoint_that_is_gone_gets_nothing_more_until_a_reload(hooks, schema
     assert receiver.wait_for(1)[0].row_ids == [3]
 
 
-def test_labels_hold_nothing_of_a_url_but_its_host(hooks, schema: Schema, receiver: Receiver):
+def test_labels_hold_nothing_of_a_url_but_its_host(hooks: Hooks, schema: Schema, receiver: Receiver):
     url = f"http://me:hidden@127.0.0.1:{receiver.port}/secret-path?token=hidden"
     receiver.answer = lambda _number, _post: 500
     hooks.configure({"relation": schema.name, "config": {"endpoint": url}})

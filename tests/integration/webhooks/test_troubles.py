@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from fix_webhooks import Hooks, MakeHooks
 from pgcast.devdb.template import Database
 from realtime_client import RealtimeClient
 from receiver import Receiver
@@ -46,7 +47,7 @@ def self_signed(folder: Path, name: str) -> tuple[Path, ssl.SSLContext]:
     return file, context
 
 
-def test_certificates_are_verified(published: Database, make_hooks, tmp_path: Path):
+def test_certificates_are_verified(published: Database, make_hooks: MakeHooks, tmp_path: Path):
     trusted, good = self_signed(tmp_path, "good")
     _, bad = self_signed(tmp_path, "bad")
     with Receiver(tls=good) as right, Receiver(tls=bad) as wrong:
@@ -64,7 +65,7 @@ def test_certificates_are_verified(published: Database, make_hooks, tmp_path: Pa
         assert wrong.posts == []
 
 
-def test_an_address_that_a_name_leads_to_is_refused(published: Database, make_hooks):
+def test_an_address_that_a_name_leads_to_is_refused(published: Database, make_hooks: MakeHooks):
     with Receiver() as receiver:
         hooks = make_hooks(
             published,
@@ -79,7 +80,7 @@ def test_an_address_that_a_name_leads_to_is_refused(published: Database, make_ho
         assert receiver.posts == []
 
 
-def test_a_damaged_spool_is_set_aside_and_a_new_one_begun(published: Database, make_hooks):
+def test_a_damaged_spool_is_set_aside_and_a_new_one_begun(published: Database, make_hooks: MakeHooks):
     with Receiver() as receiver:
         hooks = make_hooks(published, {"config": {"endpoint": receiver.url()}, "name": "mine"})
         published.execute("insert into todos values (1)")
@@ -95,17 +96,12 @@ def test_a_damaged_spool_is_set_aside_and_a_new_one_begun(published: Database, m
         assert len(list((hooks.state / "webhooks").glob("*.damaged-*"))) >= 1
 
 
-async def test_a_spool_that_cannot_be_written_holds_up_nobody_and_heals(published: Database, make_hooks):
+async def test_a_spool_that_cannot_be_written_holds_up_nobody_and_heals(published: Database, make_hooks: MakeHooks):
     with Receiver() as receiver:
         hooks = make_hooks(published, {"config": {"endpoint": receiver.url()}, "name": "mine"})
         published.execute("insert into todos values (1)")
         receiver.wait_for(1)
-        folder = hooks.state / "webhooks"
-        hooks.node.stop()
-        (spool,) = folder.glob("*.sqlite")
-        kept = spool.read_bytes()
-        spool.unlink()
-        spool.mkdir()  # what is no file cannot be opened
+        spool, kept = block(hooks)
         hooks.node.start()
         hooks.wait_for_log("a webhook's spool cannot be used")
         async with RealtimeClient(hooks.node.url) as client:
@@ -119,7 +115,7 @@ async def test_a_spool_that_cannot_be_written_holds_up_nobody_and_heals(publishe
             receiver.wait_for(len(receiver.accepted) + 1)
 
 
-def test_a_full_spool_loses_its_oldest_and_says_so(published: Database, make_hooks):
+def test_a_full_spool_loses_its_oldest_and_says_so(published: Database, make_hooks: MakeHooks):
     with Receiver(lambda _number, _post: 500) as receiver:
         hooks = make_hooks(
             published,
@@ -143,7 +139,7 @@ def test_a_full_spool_loses_its_oldest_and_says_so(published: Database, make_hoo
         assert got == sorted(got)
 
 
-def test_a_restart_delivers_what_waited_and_repeats_nothing_that_arrived(published: Database, make_hooks):
+def test_a_restart_delivers_what_waited_and_repeats_nothing_that_arrived(published: Database, make_hooks: MakeHooks):
     with Receiver() as receiver:
         hooks = make_hooks(published, {"config": {"endpoint": receiver.url()}, "name": "mine"})
         published.execute("insert into todos values (1)")
@@ -159,3 +155,90 @@ def test_a_restart_delivers_what_waited_and_repeats_nothing_that_arrived(publish
         assert [post.row_ids for post in receiver.accepted] == [[1], [2], [3]]
         refused, accepted = receiver.posts[1], receiver.accepted[1]
         assert (refused.id, refused.body) == (accepted.id, accepted.body)
+
+
+def block(hooks: Hooks) -> tuple[Path, bytes]:
+    """Stop the server and put a folder where its spool was: it cannot be opened. Return its place and content."""
+    hooks.node.stop()
+    (spool,) = (hooks.state / "webhooks").glob("*.sqlite")
+    kept = spool.read_bytes()
+    spool.unlink()
+    spool.mkdir()
+    return spool, kept
+
+
+def write_megabytes(database: Database, first: int, count: int) -> None:
+    database.execute(
+        f"insert into todos select n, repeat(md5(n::text), 3200) from generate_series({first}, {first + count - 1}) n"
+    )
+
+
+def test_what_does_not_fit_into_memory_meanwhile_is_delivered_after_a_restart(
+    published: Database, make_hooks: MakeHooks
+):
+    with Receiver() as receiver:
+        hooks = make_hooks(published, {"config": {"endpoint": receiver.url()}, "name": "mine"})
+        published.execute("insert into todos values (1)")
+        receiver.wait_for(1)
+        spool, kept = block(hooks)
+        hooks.node.start()
+        write_megabytes(published, 2, 10)
+        hooks.wait_for_log("a webhook's spool cannot be used")
+        write_megabytes(published, 12, 100)
+        write_megabytes(published, 112, 1)
+        time.sleep(0.5)
+        spool.rmdir()
+        spool.write_bytes(kept)
+        hooks.wait_for_log("restart pgcast")
+        hooks.node.stop()
+        hooks.node.start()
+        while receiver.accepted[-1].row_ids[-1] != 112:
+            receiver.wait_for(len(receiver.accepted) + 1)
+        assert [number for post in receiver.accepted for number in post.row_ids] == list(range(1, 113))
+
+
+def test_a_spool_that_is_away_for_too_long_does_not_hold_the_wal_for_ever(published: Database, make_hooks: MakeHooks):
+    with Receiver() as receiver:
+        hooks = make_hooks(
+            published,
+            {"config": {"endpoint": receiver.url()}, "name": "mine"},
+            PGCAST_WEBHOOK_SPOOL_MB="1",
+            PGCAST_WINDOW_S="1",
+        )
+        published.execute("insert into todos values (1)")
+        receiver.wait_for(1)
+        spool, kept = block(hooks)
+        hooks.node.start()
+        published.execute("insert into todos values (2)")
+        hooks.wait_for_log("a webhook's spool cannot be used")
+        published.execute("create table others (a text); alter table others alter a set storage external")
+        published.execute("insert into others select repeat('x', 100000) from generate_series(1, 40)")
+        assert '"changes": ' in hooks.wait_for_log("could not be written for too long: changes are lost")
+        last = published.execute("select pg_current_wal_lsn()::text")
+        ends = time.monotonic() + 15
+        while not published.execute(f"select 1 from pg_replication_slots where confirmed_flush_lsn >= '{last[0][0]}'"):
+            assert time.monotonic() < ends
+            time.sleep(0.1)
+        spool.rmdir()
+        spool.write_bytes(kept)
+        hooks.wait_for_log("a webhook's spool works again")
+        published.execute("insert into todos values (3)")
+        while receiver.accepted[-1].row_ids != [3]:  # the one that was being written may arrive all the same
+            receiver.wait_for(len(receiver.accepted) + 1)
+
+
+def test_without_a_state_folder_deliveries_wait_where_programs_keep_their_state(
+    published: Database, make_hooks: MakeHooks, tmp_path: Path
+):
+    with Receiver() as receiver:
+        hooks = make_hooks(
+            published,
+            {"config": {"endpoint": receiver.url()}, "name": "mine"},
+            PGCAST_STATE_DIR="",
+            XDG_STATE_HOME=str(tmp_path / "states"),
+        )
+        published.execute("insert into todos values (1)")
+        receiver.wait_for(1)
+        folder = tmp_path / "states/pgcast" / hooks.node.environment["SLOT_NAME"] / "webhooks"
+        assert str(folder) in hooks.wait_for_log("webhooks keep their deliveries in this folder")
+        assert len(list(folder.glob("*.sqlite"))) == 1

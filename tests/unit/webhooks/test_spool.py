@@ -13,7 +13,7 @@ NOW_S = 1000.0
 
 
 def draft(number: int, *, size: int = 100, changes: int = 1) -> Draft:
-    return Draft(f"msg_{number}", f"p-{number}-0", f"p-{number}-9", changes, b"x" * size)
+    return Draft(f"msg_{number}", f"aaaaaaaa-{number}-0", f"aaaaaaaa-{number}-9", changes, b"x" * size)
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def drain(spool: Spool) -> list[str]:
 
 
 def test_deliveries_leave_in_the_order_in_which_they_came(spool: Spool):
-    spool.append([draft(2), draft(1)], NOW_S)
+    spool.append([draft(1), draft(2)], NOW_S)
     spool.append([draft(3)], NOW_S)
-    assert drain(spool) == ["msg_2", "msg_1", "msg_3"]
+    assert drain(spool) == ["msg_1", "msg_2", "msg_3"]
 
 
 def test_what_was_appended_is_there_for_the_next_who_opens_it(path: Path, spool: Spool):
@@ -49,9 +49,21 @@ def test_what_was_appended_is_there_for_the_next_who_opens_it(path: Path, spool:
     head = other.head()
     assert head is not None
     assert (head.draft, head.spooled_s, head.attempts, head.died_s) == (draft(1), NOW_S, 0, None)
-    assert other.position() == "p-1-9"
+    assert other.position() == "aaaaaaaa-1-9"
     assert other.status().label == "mine"
     other.close()
+
+
+def test_what_came_in_before_is_passed_over_though_it_has_left_since(spool: Spool):
+    spool.append([draft(1), draft(2)], NOW_S)
+    drain(spool)
+    spool.append([draft(1), draft(2), draft(3)], NOW_S)
+    assert drain(spool) == ["msg_3"]
+    spool.append([draft(3)], NOW_S)
+    assert spool.position() == "aaaaaaaa-3-9"
+    other_history = Draft("msg_x", "bbbbbbbb-1-0", "bbbbbbbb-1-0", 1, b"")
+    spool.append([other_history], NOW_S)
+    assert drain(spool) == ["msg_x"]
 
 
 def test_a_delivery_that_is_in_already_is_left_as_it_is(spool: Spool):
@@ -66,7 +78,7 @@ def test_a_delivery_that_is_in_already_is_left_as_it_is(spool: Spool):
 def test_the_position_outlives_the_deliveries_until_it_is_forgotten(spool: Spool):
     spool.append([draft(1)], NOW_S)
     drain(spool)
-    assert spool.position() == "p-1-9"
+    assert spool.position() == "aaaaaaaa-1-9"
     spool.forget_position()
     assert spool.position() == ""
 
@@ -140,7 +152,7 @@ def test_a_full_spool_loses_its_oldest_the_dead_before_those_that_wait(path: Pat
     assert spool.append([draft(7)], NOW_S) == 2
     assert drain(spool) == ["msg_3", "msg_4", "msg_5", "msg_6", "msg_7"]
     status = spool.status()
-    assert (status.lost, status.lost_positions) == (3, ("p-2-0", "p-1-9"))
+    assert (status.lost, status.lost_positions) == (3, ("aaaaaaaa-2-0", "aaaaaaaa-1-9"))
     spool.close()
 
 
@@ -187,4 +199,22 @@ def test_all_of_a_batch_comes_in_or_nothing(path: Path, spool: Spool):
     with pytest.raises(sqlite3.Error):
         spool.append([draft(1), Draft("msg_2", "a", "b", object(), b"")], NOW_S)  # type: ignore[arg-type]
     assert spool.status().waiting == 1
-    assert spool.position() == "p-0-9"
+    assert spool.position() == "aaaaaaaa-0-9"
+
+
+def test_a_file_that_has_become_empty_gives_its_space_back(path: Path, spool: Spool):
+    spool._limit_bytes = 1 << 30
+    spool.append([draft(number, size=200_000) for number in range(60)], NOW_S)
+    drain(spool)
+    for _ in range(4):
+        assert spool.head() is None
+    spool.close()
+    assert path.stat().st_size < 6_000_000
+
+
+def test_the_next_one_is_known_by_its_number_alone(spool: Spool):
+    assert spool.head_number() is None
+    spool.append([draft(1), draft(2)], NOW_S)
+    assert spool.head_number() == 1
+    spool.settle(1)
+    assert spool.head_number() == 2
