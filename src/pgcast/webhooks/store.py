@@ -95,8 +95,9 @@ class Store:
             return ""
 
     async def close(self) -> None:
-        """Close the file once what runs has ended; nothing may be called afterwards."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        """Close the file once what runs has ended, or is given up; nothing may be called afterwards."""
+        closing = asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        await asyncio.wait({closing}, timeout=_SLOW_S)
         self._thread.shutdown(wait=False)
 
     # In the spool's thread

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -152,3 +155,35 @@ async def test_only_the_oldest_topics_that_the_file_names_are_served(hooks: Hook
         ("todos:id=eq.1", "DELETE"),
         ("todos:id=eq.1", "INSERT"),
     ]
+
+
+def test_a_server_whose_terminal_is_closed_ends(published: Database):
+    ours, theirs = pty.openpty()
+    port = free_port()
+    # The child makes the terminal its own before it becomes the server.
+    begin = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.executable, sys.argv[1:])"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", begin, sys.executable, "-m", "pgcast", "serve"],
+        env={**clean_environment(), "DATABASE_URL": published.dsn, "PORT": str(port), "SLOT_NAME": f"pgcast_{port}"},
+        stdin=theirs,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    assert process.stderr is not None
+    try:
+        while "listening" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGHUP)
+        while "there is nothing to read again" not in process.stderr.readline():
+            assert process.poll() is None
+        os.close(ours)
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
