@@ -81,7 +81,7 @@ class Endpoint:
 
     async def open(self) -> None:
         """Find out which changes an earlier run has put into the spool; before the first change comes."""
-        self.intake.know_position(await self._store.try_to_open())
+        self.intake.know_place(*await self._store.try_to_open())
 
     def start(self) -> None:
         """Begin to store and to deliver."""
@@ -138,16 +138,13 @@ class Endpoint:
             await self.intake.news.wait()
             if not self._is_stopping:
                 await asyncio.sleep(_GATHER_S)
-            drafts = self.intake.batch()
-            if self.intake.has_new_history:
-                await self._store.call(Spool.forget_position, self._troubled)
-                self.intake.has_new_history = False
+            history, drafts = self.intake.batch()
             if not drafts:
                 if self._is_stopping:
                     return
                 continue
             reason = GONE if self._courier.is_gone else ""
-            append = partial(Spool.append, drafts=drafts, now_s=time.time(), dead_because=reason)
+            append = partial(Spool.append, drafts=drafts, now_s=time.time(), history=history, dead_because=reason)
             lost = await self._store.call(append, self._troubled)
             self.intake.stored(drafts)
             self.tally.dead += len(drafts) if reason else 0

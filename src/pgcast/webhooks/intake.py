@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pgcast.model.errors import BindingError
@@ -31,6 +32,15 @@ BUFFER_BYTES: Final = 8 << 20
 _BATCH_BYTES: Final = 1 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A delivery that waits in memory, its transaction's commit LSN, and the number of its history."""
+
+    draft: Draft
+    commit_lsn: Lsn
+    history: int
+
+
 class Intake:
     """The sink of one endpoint.
 
@@ -47,7 +57,7 @@ class Intake:
         pending_bytes: What waits in memory.
         news: Set when there is something for the spool.
         skipped: How many changes stay in the WAL until a restart.
-        has_new_history: Whether the position that the spool knows belongs to a history that has ended.
+        history: The number of the history that the changes belong to; 0 if it is not known.
     """
 
     def __init__(
@@ -64,21 +74,22 @@ class Intake:
         self.pending_bytes = 0
         self.news = asyncio.Event()
         self.skipped = 0
-        self.has_new_history = False
+        self.history = 0
         self._key = key
         self._render = render
         self._max_bytes = max_bytes
         self._buffer_bytes = buffer_bytes
         self._floor: tuple[bytes, int, int] | None = None
-        self._ready: deque[tuple[Draft, Lsn]] = deque()
+        self._ready: deque[_Ready] = deque()
         self._transaction: Transaction | None = None  # of the changes in _parts
         self._parts: list[bytes] = []
         self._size = 0
         self._indices = (0, 0)  # of the first and the last change in _parts
         self._skipped_from: Lsn | None = None
 
-    def know_position(self, position: str) -> None:
+    def know_place(self, history: int, position: str) -> None:
         """Take what lies at or before a position for repeats: an earlier run has put it into the spool."""
+        self.history = history
         try:
             known = parse_position(position)
         except BindingError:
@@ -121,14 +132,15 @@ class Intake:
 
     def lost(self) -> None:
         """Forget which changes would be repeats: another history begins."""
+        self._finish()
         self._floor = None
-        self.has_new_history = True
+        self.history += 1
 
     @property
     def unsafe_from(self) -> Lsn | None:
         """The commit LSN of the oldest transaction of which something is not in the spool; None if all is."""
         if self._ready:
-            return self._ready[0][1]
+            return self._ready[0].commit_lsn
         if self._parts and self._transaction is not None:
             return self._transaction.commit_lsn
         return self._skipped_from
@@ -138,22 +150,23 @@ class Intake:
         """Whether reading the WAL waits until the spool has caught up; never while it cannot be written."""
         return self.pending_bytes > self._buffer_bytes and not self.is_in_trouble
 
-    def batch(self) -> list[Draft]:
-        """Return the next deliveries for the spool; they stay until `stored` is called."""
+    def batch(self) -> tuple[int, list[Draft]]:
+        """Return the next deliveries for the spool, of one history, and its number; they stay until `stored`."""
         self.news.clear()
         drafts: list[Draft] = []
         size = 0
-        for draft, _ in self._ready:
-            drafts.append(draft)
-            size += len(draft.body)
-            if size > _BATCH_BYTES:
+        first = self._ready[0].history if self._ready else self.history
+        for ready in self._ready:
+            if ready.history != first or size > _BATCH_BYTES:
                 break
-        return drafts
+            drafts.append(ready.draft)
+            size += len(ready.draft.body)
+        return first, drafts
 
     def stored(self, drafts: Sequence[Draft]) -> None:
         """Forget the deliveries of a batch: they are in the spool."""
         for draft in drafts:
-            if self._ready and self._ready[0][0] is draft:  # unless it was given up meanwhile
+            if self._ready and self._ready[0].draft is draft:  # unless it was given up meanwhile
                 self._ready.popleft()
                 self.pending_bytes -= len(draft.body)
         if self._ready:
@@ -165,7 +178,7 @@ class Intake:
         What is being written at this moment may get there all the same.
         """
         self._finish()
-        gone = self.skipped + sum(draft.changes for draft, _ in self._ready)
+        gone = self.skipped + sum(ready.draft.changes for ready in self._ready)
         self._ready.clear()
         self.pending_bytes = self.skipped = 0
         self._skipped_from = None
@@ -181,8 +194,8 @@ class Intake:
             return
         body = b'{"changes":[%b],"commit_timestamp":"%b"}' % (b",".join(self._parts), transaction.timestamp)
         first, last = (f"{transaction.position_prefix.decode()}{index:08x}" for index in self._indices)
-        draft = Draft(delivery_id(self._key, first), first, last, len(self._parts), body)
-        self._ready.append((draft, transaction.commit_lsn))
+        draft = Draft(delivery_id(self._key, self.history, first), first, last, len(self._parts), body)
+        self._ready.append(_Ready(draft, transaction.commit_lsn, self.history))
         self.pending_bytes += len(body) - sum(map(len, self._parts))
         self._parts = []
         self._size = 0

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def delivery_id(endpoint_key: str, position: str) -> str:
+def delivery_id(endpoint_key: str, history: int, position: str) -> str:
     """Return the id of a delivery: always the same for the same endpoint and the same first change.
 
     Args:
         endpoint_key: The endpoint's.
+        history: The number of the history; the positions of one may come again, for other changes, in the next.
         position: Of the first change in the body; deliveries of one endpoint have no change in common.
     """
-    return f"msg_{hashlib.sha256(f'{endpoint_key}/{position}'.encode()).hexdigest()[:32]}"
+    return f"msg_{hashlib.sha256(f'{endpoint_key}/{history}/{position}'.encode()).hexdigest()[:32]}"
 
 
 def signature_headers(identifier: str, timestamp_s: int, body: bytes, keys: Sequence[bytes]) -> dict[str, str]:

@@ -63,7 +63,8 @@ create trigger moved after update of died_s on deliveries when (old.died_s is nu
     where is_dead = (new.died_s is not null);
 end;
 create table facts (name text primary key, value text not null) without rowid;
-insert into facts values ('position', ''), ('label', ''), ('lost', '0'), ('lost_first', ''), ('lost_last', '');
+insert into facts values ('history', '1'), ('position', ''), ('label', '');
+insert into facts values ('lost', '0'), ('lost_first', ''), ('lost_last', '');
 pragma user_version = 1;
 commit;
 """
@@ -193,14 +194,13 @@ class Spool:
         """Close the file; twice is safe."""
         self._connection.close()
 
-    def position(self) -> str:
-        """Return the position of the last change that ever came in; empty if none did."""
-        (value,) = self._connection.execute("select value from facts where name = 'position'").fetchone()
-        return str(value)
+    def place(self) -> tuple[int, str]:
+        """Return the number of the history, and the position of the last change of it that came in, empty if none did.
 
-    def forget_position(self) -> None:
-        """Forget the position: another history begins."""
-        self._connection.execute("update facts set value = '' where name = 'position'")
+        Of one history, positions only grow.
+        """
+        facts = dict(self._connection.execute("select name, value from facts where name in ('history', 'position')"))
+        return int(facts["history"]), str(facts["position"])
 
     def status(self) -> SpoolStatus:
         """Return what is in it."""
@@ -225,7 +225,7 @@ class Spool:
         """Note what the endpoint is called."""
         self._connection.execute("update facts set value = ? where name = 'label'", (label,))
 
-    def append(self, drafts: Sequence[Draft], now_s: float, dead_because: str = "") -> int:
+    def append(self, drafts: Sequence[Draft], now_s: float, *, history: int = 0, dead_because: str = "") -> int:
         """Take deliveries in, all or none; on the disk when this returns.
 
         What came in before, as the position says, is passed over; what is in already is left as it is.
@@ -233,6 +233,8 @@ class Spool:
         Args:
             drafts: In order.
             now_s: The time, seconds since 1970-01-01 UTC.
+            history: The number of the history that they belong to. Positions of another one than before say nothing
+                about what came in; 0 if it is not known.
             dead_because: Why they are set aside at once; empty if they are not.
 
         Returns:
@@ -242,7 +244,10 @@ class Spool:
         self._connection.execute("pragma synchronous = full")
         try:
             with self._transaction():
-                known = self.position()
+                before, known = self.place()
+                if history not in {0, before}:
+                    known = ""
+                    self._connection.execute("update facts set value = ? where name = 'history'", (str(history),))
                 news = [draft for draft in drafts if not _is_repeat(draft, known)]
                 if not news:
                     return 0

@@ -86,13 +86,13 @@ class Store:
                     log.info("a webhook's spool works again", webhook=self._label, file=str(self._path))
                 return result
 
-    async def try_to_open(self) -> str:
-        """Open the spool once; return the position that it knows, empty if it knows none or cannot be opened."""
+    async def try_to_open(self) -> tuple[int, str]:
+        """Open the spool once; return its history and position, 0 and nothing if it cannot be opened."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._do, Spool.position)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._do, Spool.place)
         except (sqlite3.Error, OSError) as error:
             self._say(str(error))
-            return ""
+            return 0, ""
 
     async def close(self) -> None:
         """Close the file once what runs has ended, or is given up; nothing may be called afterwards."""

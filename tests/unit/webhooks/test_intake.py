@@ -30,14 +30,14 @@ def take(intake: Intake, of: Transaction | int, *indices: int, commit: bool = Tr
 
 def places(intake: Intake) -> list[list[tuple[int, int]]]:
     """What each delivery of a batch carries, as (commit LSN, index)."""
-    return [[tuple(one["at"]) for one in json.loads(draft.body)["changes"]] for draft in intake.batch()]
+    return [[tuple(one["at"]) for one in json.loads(draft.body)["changes"]] for draft in intake.batch()[1]]
 
 
 def test_a_transaction_is_one_delivery():
     intake = make()
     take(intake, 100, 0, 2)
     take(intake, 200, 1)
-    first, second = intake.batch()
+    _, (first, second) = intake.batch()
     assert first.body == (b'{"changes":[{"at":[100,0]},{"at":[100,2]}],"commit_timestamp":"2026-01-02T03:04:05.678Z"}')
     assert (first.first_position, first.last_position, first.changes) == (
         "0a0b0c0d-0000000000000064-00000000",
@@ -53,7 +53,7 @@ def test_nothing_is_ready_before_the_commit():
     intake = make()
     take(intake, 100, 0, commit=False)
     assert not intake.news.is_set()
-    assert intake.batch() == []
+    assert intake.batch()[1] == []
     assert intake.unsafe_from == 100
 
 
@@ -74,7 +74,7 @@ def test_what_is_stored_no_longer_holds_the_slot_back():
     take(intake, 100, 0)
     take(intake, 200, 0)
     assert intake.unsafe_from == 100
-    (first, second) = intake.batch()
+    _, (first, second) = intake.batch()
     intake.stored([first])
     assert intake.unsafe_from == 200
     assert intake.news.is_set()
@@ -87,12 +87,12 @@ def test_a_batch_is_bounded_in_bytes():
     intake._render = lambda _change: b'"%s"' % (b"x" * 600_000)
     for number in range(4):
         take(intake, 100 + number, 0)
-    assert len(intake.batch()) == 2
+    assert len(intake.batch()[1]) == 2
 
 
 def test_repeats_are_known_by_the_last_position_of_an_earlier_run():
     intake = make()
-    intake.know_position("0a0b0c0d-00000000000000c8-00000001")
+    intake.know_place(1, "0a0b0c0d-00000000000000c8-00000001")
     take(intake, 100, 0)
     take(intake, 200, 0, 1, 2)
     take(intake, 300, 0)
@@ -101,20 +101,34 @@ def test_repeats_are_known_by_the_last_position_of_an_earlier_run():
 
 def test_a_position_of_another_history_counts_for_nothing():
     intake = make()
-    intake.know_position("ffffffff-00000000000000c8-00000001")
+    intake.know_place(1, "ffffffff-00000000000000c8-00000001")
     take(intake, 100, 0)
     assert places(intake) == [[(100, 0)]]
     other = make()
-    other.know_position("0a0b0c0d-00000000000000c8-00000001")
+    other.know_place(1, "0a0b0c0d-00000000000000c8-00000001")
     other.lost()
-    assert other.has_new_history
     take(other, 100, 0)
     assert places(other) == [[(100, 0)]]
 
 
+def test_histories_are_stored_apart_and_their_ids_differ():
+    intake = make()
+    intake.know_place(1, "")
+    take(intake, 100, 0)
+    intake.lost()
+    take(intake, 100, 0)
+    history, (first,) = intake.batch()
+    assert history == 1
+    intake.stored([first])
+    history, (second,) = intake.batch()
+    assert history == 2
+    assert first.first_position == second.first_position
+    assert first.id != second.id
+
+
 def test_what_is_no_position_is_none():
     intake = make()
-    intake.know_position("")
+    intake.know_place(1, "")
     take(intake, 1, 0)
     assert places(intake) == [[(1, 0)]]
 
@@ -149,11 +163,11 @@ def test_what_no_longer_fits_into_memory_stays_in_the_wal():
     take(intake, 200, 0, 1)
     take(intake, 300, 0)
     assert intake.skipped == 3
-    intake.stored(intake.batch())
+    intake.stored(intake.batch()[1])
     assert intake.unsafe_from == 200, "a restart finds it there"
     intake.is_in_trouble = False
     take(intake, 400, 0)
-    assert (intake.skipped, intake.batch()) == (4, []), "it comes after what was skipped"
+    assert (intake.skipped, intake.batch()[1]) == (4, []), "it comes after what was skipped"
 
 
 def test_what_is_given_up_is_counted_and_holds_nothing_back():
@@ -161,7 +175,7 @@ def test_what_is_given_up_is_counted_and_holds_nothing_back():
     intake.is_in_trouble = True
     take(intake, 100, *range(8))
     take(intake, 200, 0, 1)
-    stale = intake.batch()
+    _, stale = intake.batch()
     assert intake.give_up() == 10
     assert (intake.unsafe_from, intake.pending_bytes, intake.skipped) == (None, 0, 0)
     take(intake, 300, 0)

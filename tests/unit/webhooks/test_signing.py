@@ -34,7 +34,8 @@ def test_without_a_key_there_is_no_signature():
 
 
 def test_an_id_depends_on_the_endpoint_and_the_first_change_alone():
-    one = delivery_id("a", "5f0c2a9e-0-0")
-    assert one == delivery_id("a", "5f0c2a9e-0-0")
-    assert len({one, delivery_id("b", "5f0c2a9e-0-0"), delivery_id("a", "5f0c2a9e-0-1")}) == 3
+    one = delivery_id("a", 1, "5f0c2a9e-0-0")
+    assert one == delivery_id("a", 1, "5f0c2a9e-0-0")
+    others = {("b", 1, "5f0c2a9e-0-0"), ("a", 2, "5f0c2a9e-0-0"), ("a", 1, "5f0c2a9e-0-1")}
+    assert len({one, *(delivery_id(*other) for other in others)}) == 4
     assert "." not in one, "the specification's separator"

@@ -49,7 +49,7 @@ def test_what_was_appended_is_there_for_the_next_who_opens_it(path: Path, spool:
     head = other.head()
     assert head is not None
     assert (head.draft, head.spooled_s, head.attempts, head.died_s) == (draft(1), NOW_S, 0, None)
-    assert other.position() == "aaaaaaaa-1-9"
+    assert other.place() == (1, "aaaaaaaa-1-9")
     assert other.status().label == "mine"
     other.close()
 
@@ -60,7 +60,7 @@ def test_what_came_in_before_is_passed_over_though_it_has_left_since(spool: Spoo
     spool.append([draft(1), draft(2), draft(3)], NOW_S)
     assert drain(spool) == ["msg_3"]
     spool.append([draft(3)], NOW_S)
-    assert spool.position() == "aaaaaaaa-3-9"
+    assert spool.place() == (1, "aaaaaaaa-3-9")
     other_history = Draft("msg_x", "bbbbbbbb-1-0", "bbbbbbbb-1-0", 1, b"")
     spool.append([other_history], NOW_S)
     assert drain(spool) == ["msg_x"]
@@ -75,12 +75,17 @@ def test_a_delivery_that_is_in_already_is_left_as_it_is(spool: Spool):
     assert len(head.draft.body) == 100
 
 
-def test_the_position_outlives_the_deliveries_until_it_is_forgotten(spool: Spool):
+def test_the_position_outlives_the_deliveries_until_another_history_begins(spool: Spool):
     spool.append([draft(1)], NOW_S)
     drain(spool)
-    assert spool.position() == "aaaaaaaa-1-9"
-    spool.forget_position()
-    assert spool.position() == ""
+    assert spool.place() == (1, "aaaaaaaa-1-9")
+    spool.append([draft(1)], NOW_S, history=1)
+    assert drain(spool) == []
+    spool.append([draft(1)], NOW_S, history=2)
+    assert spool.place() == (2, "aaaaaaaa-1-9")
+    assert drain(spool) == ["msg_1"]
+    spool.append([draft(1), draft(2)], NOW_S)
+    assert drain(spool) == ["msg_2"], "a history that is not known is the last one"
 
 
 def test_failures_are_counted_and_the_dead_set_aside(spool: Spool):
@@ -122,7 +127,7 @@ def test_what_is_dropped_is_gone(spool: Spool):
 
 
 def test_an_endpoint_that_is_gone_has_its_deliveries_set_aside_at_once(spool: Spool):
-    spool.append([draft(1)], NOW_S, "answered 410 Gone")
+    spool.append([draft(1)], NOW_S, dead_because="answered 410 Gone")
     assert spool.head() is None
     assert [dead.reason for dead in spool.list(is_dead=True)] == ["answered 410 Gone"]
 
@@ -199,7 +204,7 @@ def test_all_of_a_batch_comes_in_or_nothing(path: Path, spool: Spool):
     with pytest.raises(sqlite3.Error):
         spool.append([draft(1), Draft("msg_2", "a", "b", object(), b"")], NOW_S)  # type: ignore[arg-type]
     assert spool.status().waiting == 1
-    assert spool.position() == "aaaaaaaa-0-9"
+    assert spool.place() == (1, "aaaaaaaa-0-9")
 
 
 def test_a_file_that_has_become_empty_gives_its_space_back(path: Path, spool: Spool):
