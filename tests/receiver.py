@@ -105,7 +105,11 @@ class Receiver:
         return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}{path}"
 
     def take(self, handler: BaseHTTPRequestHandler) -> None:
-        body = handler.rfile.read(int(handler.headers["Content-Length"]))
+        length = int(handler.headers["Content-Length"])
+        body = handler.rfile.read(length)
+        if len(body) < length:  # the sender was killed
+            handler.close_connection = True
+            return
         post = Post(handler.path, {name.lower(): value for name, value in handler.headers.items()}, body)
         with self._lock:
             number = len(self.posts)
