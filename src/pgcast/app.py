@@ -8,6 +8,7 @@ import gc
 import resource
 import socket
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,8 +18,10 @@ from pgcast.auth.keys import shared_secret
 from pgcast.auth.proxies import TrustedProxies
 from pgcast.changes.payload import Payloads
 from pgcast.channels.limits import Limits
+from pgcast.configuration import read_configuration
 from pgcast.engine.acknowledged import Identity
 from pgcast.engine.backoff import Backoff
+from pgcast.engine.configured import Configured
 from pgcast.engine.hub import HubLimits
 from pgcast.engine.metrics import registry_of
 from pgcast.engine.node import Node, NodeLimits
@@ -39,10 +42,14 @@ from pgcast.web.forwarded import Forwarded
 from pgcast.web.routes import make_web, metrics_route
 from pgcast.web.tls import keep_renewed, server_context
 from pgcast.web.tokens import TokenAuthorizer
+from pgcast.webhooks.addresses import parse_rules
+from pgcast.webhooks.metrics import WebhookCollector
+from pgcast.webhooks.plans import WebhookOptions
+from pgcast.webhooks.service import Webhooks
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Collection, Generator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Generator, Mapping, Sequence
     from pathlib import Path
 
     from starlette.routing import BaseRoute
@@ -131,6 +138,27 @@ def make_node(settings: Settings) -> Node:
     return Node(database, Payloads(max_bytes=settings.max_record_bytes), limits, backoff)
 
 
+def make_webhooks(settings: Settings, node: Node) -> Webhooks:
+    """Make the webhooks of a node; none is configured yet.
+
+    Raises:
+        SettingsError: PGCAST_WEBHOOK_ALLOW cannot be read.
+    """
+    options = WebhookOptions(
+        folder=settings.webhook_folder,
+        headers=settings.webhook_header_values,
+        secrets=settings.webhook_secrets,
+        rules=parse_rules(settings.webhook_allow),
+        timeout_s=settings.webhook_timeout_s,
+        deadline_s=settings.webhook_deadline_s,
+        spool_bytes=settings.webhook_spool_mb * _MB,
+        body_bytes=settings.webhook_max_kb * 1024,
+        as_text=settings.legacy_values is LegacyValues.TEXT,
+    )
+    payloads = Payloads(max_bytes=settings.max_record_bytes)
+    return Webhooks(options, node.hub, node.catalog, payloads, node.pipeline)
+
+
 class Server:
     """A node and the port it is reached on.
 
@@ -145,6 +173,7 @@ class Server:
         self._uvicorn: uvicorn.Server | None = None
         self._running: asyncio.Task[None] | None = None
         self._is_stopped = False
+        self._configured: Configured | None = None
 
     async def run(self, when_started: Callable[[int], None] | None = None) -> None:
         """Serve until `stop` is called; then send the clients away and confirm what was delivered.
@@ -173,22 +202,35 @@ class Server:
         elif self._running is not None:
             self._running.cancel()
 
+    def reload(self) -> None:
+        """Read CONFIGURATION_FILE again, soon; a file with a mistake in it changes nothing."""
+        if self._configured is not None:
+            self._configured.reload()
+
     async def _run(self, when_started: Callable[[int], None] | None) -> None:
         _raise_file_limit()
         tls = _tls_of(self._settings)
         with contextlib.closing(_listen(self._settings.listen_address, self._settings.port)) as listening:
+            configuration = await asyncio.to_thread(read_configuration, self._settings.configuration_file)
             node = make_node(self._settings)
             state = _State(node, self._settings.state_dir)
+            webhooks = make_webhooks(self._settings, node)
+            file = self._settings.configuration_file
+            self._configured = Configured(
+                node.hub, webhooks.configure, None if file is None else partial(read_configuration, file)
+            )
             try:
-                await node.start()
-                async with state.kept():
-                    await self._serve(node, listening, tls, when_started)
+                await node.start(partial(self._configured.put, configuration))
+                async with state.kept(), _running(self._configured.run()):
+                    await self._serve(node, webhooks, listening, tls, when_started)
             finally:
                 await node.stop()
+                await webhooks.stop()
 
     async def _serve(
         self,
         node: Node,
+        webhooks: Webhooks,
         listening: socket.socket,
         tls: ssl.SSLContext | None,
         when_started: Callable[[int], None] | None,
@@ -199,10 +241,12 @@ class Server:
         keys = shared_secret(settings.jwt_secret.get_secret_value()) if settings.jwt_secret is not None else None
         doorkeeper = TokenDoorkeeper(keys if settings.authenticates else None, settings.jwt_claim_validators)
         switchboard = _Switchboard(node, by_subject=settings.resume is ResumeBy.IDENTITY)
+        registry = registry_of(node)
+        registry.register(WebhookCollector(webhooks))
         routes = [
             *self._routes,
             _broadcast_route(node, settings, keys if settings.authenticates else None),
-            *([metrics_route(registry_of(node))] if settings.exposes_metrics else []),
+            *([metrics_route(registry)] if settings.exposes_metrics else []),
         ]
         config = uvicorn.Config(
             Forwarded(make_web(node.pipeline.health, routes), proxies),
@@ -250,6 +294,17 @@ class Server:
         finally:
             for chore in chores:
                 chore.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Have something run beside."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 class _State:
