@@ -81,24 +81,42 @@ class Node:
     async def start(self) -> None:
         """Open the stream and follow it from now on.
 
+        Raises:
+            DatabaseError: The stream could not be opened; the subclass says why.
+        """
+        await self.open()
+        self.follow()
+
+    async def open(self) -> bool:
+        """Open the stream; nothing is read of it before `follow`, so that whoever wants all of it can be added first.
+
         A slot that a dying predecessor holds is waited for, briefly; one that Postgres has invalidated is made anew.
+
+        Returns:
+            Whether it was made anew: what it held is lost.
 
         Raises:
             DatabaseError: The stream could not be opened; the subclass says why.
         """
+        is_lost = False
         loop = asyncio.get_running_loop()
         give_up_s = loop.time() + _BUSY_S
         while True:
             try:
                 await self.pipeline.open()
-                break
-            except SlotLost as error:
-                log.warning("the slot is dropped and made anew; who resumes is told of the gap", reason=error.message)
-                await self._database.source.drop_slot()
             except SlotBusy:
                 if loop.time() > give_up_s:
                     raise
                 await asyncio.sleep(_BUSY_RETRY_S)
+            except SlotLost as error:
+                log.warning("the slot is dropped and made anew; who resumes is told of the gap", reason=error.message)
+                await self._database.source.drop_slot()
+                is_lost = True
+            else:
+                return is_lost
+
+    def follow(self) -> None:
+        """Follow the stream that was opened, from now on."""
         self._tasks = [
             asyncio.create_task(self._ping(), name="pings"),
             asyncio.create_task(self.watch.run(), name="watch"),

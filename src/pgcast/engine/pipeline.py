@@ -81,6 +81,7 @@ class Pipeline:
         self.confirmed = NO_LSN
         self.confirmed_at_s = 0.0
         self.is_standby = False
+        self.slot_created = False
         self.transactions = 0
         self.reconnects = 0
         self._source = database.source
@@ -156,6 +157,8 @@ class Pipeline:
 
     async def close(self) -> None:
         """Confirm what may be confirmed, and end the stream; after `run` was cancelled."""
+        self._hub.trim(self._loop.time())
+        self.confirmed = max(self.confirmed, self._hub.confirmable)
         if self.confirmed:
             self._source.send_status(self.progress.received, self.confirmed)
         await self._source.close()
@@ -174,6 +177,7 @@ class Pipeline:
         epoch = epoch_of(start.system_identifier, start.database)
         is_first = not self.epoch
         is_new = start.slot_created or epoch != self.epoch
+        self.slot_created = start.slot_created
         if is_new:
             self.progress.restart()
             self._hub.window.restart(self._floor_of(start, epoch))

@@ -8,6 +8,7 @@ knows repeats by their position.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from pgcast.matching.index import Index
@@ -68,6 +69,7 @@ class Sinks:
         self._all: dict[Sink, None] = {}
         self._open: dict[Sink, None] = {}  # those that took something of the transaction that is being received
         self.is_waiting = False
+        self._room = asyncio.Event()
 
     def __bool__(self) -> bool:
         return bool(self._all)
@@ -89,6 +91,7 @@ class Sinks:
             del self._all[sink]
             self._open.pop(sink, None)
             self._index.remove(sink, sink.entries)
+            self._room.set()
 
     # fast path: per change, where there are sinks
     def take(self, change: Change) -> None:
@@ -123,9 +126,16 @@ class Sinks:
                 confirmable = min(confirmable, at)
         return confirmable
 
+    def note_room(self) -> None:
+        """Look again at once whether a sink is full; who does not say so is looked at every few milliseconds."""
+        self._room.set()
+
     async def wait_for_room(self) -> None:
         """Return when no sink is full."""
         while any(sink.is_full for sink in self._all):
             self.is_waiting = True
-            await asyncio.sleep(_LOOK_S)
+            self._room.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._room.wait()
         self.is_waiting = False
