@@ -7,6 +7,7 @@ import contextlib
 import gc
 import resource
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -38,10 +39,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Sequence
     from pathlib import Path
 
+    from starlette.applications import Starlette
     from starlette.routing import BaseRoute
 
     from pgcast.engine.clients import Client
     from pgcast.engine.ports import Outlet
+    from pgcast.sockets.handshake import Doorkeeper
+    from pgcast.sockets.protocol import Switchboard
 
 log = structlog.get_logger()
 
@@ -112,6 +116,55 @@ def make_node(settings: Settings) -> Node:
     return Node(database, Payloads(), limits, backoff)
 
 
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A running node, and what its clients meet; whoever has the port carries it.
+
+    Attributes:
+        node: The node.
+        web: What answers over HTTP.
+        switchboard: Takes clients in.
+        doorkeeper: Decides who they are.
+        options: How their connections behave.
+    """
+
+    node: Node
+    web: Starlette
+    switchboard: Switchboard
+    doorkeeper: Doorkeeper
+    options: SocketOptions
+
+
+@contextlib.asynccontextmanager
+async def carried(settings: Settings, routes: Sequence[BaseRoute] = ()) -> AsyncIterator[Carried]:
+    """Run the node that the settings describe, with all but a port, until the block ends.
+
+    Args:
+        settings: All of them.
+        routes: Served over HTTP beside our own.
+
+    Raises:
+        SettingsError: A setting cannot be used.
+        DatabaseError: The replication stream cannot be opened; the subclass says why.
+    """
+    node = make_node(settings)
+    state = _State(node, settings.state_dir)
+    keys = shared_secret(settings.jwt_secret.get_secret_value()) if settings.jwt_secret is not None else None
+    metrics = [metrics_route(registry_of(node))] if settings.exposes_metrics else []
+    try:
+        await node.start()
+        async with state.kept():
+            yield Carried(
+                node,
+                make_web(node.pipeline.health, [*routes, *metrics]),
+                _Switchboard(node, by_subject=settings.resume is ResumeBy.IDENTITY),
+                TokenDoorkeeper(keys if settings.authenticates else None, settings.jwt_claim_validators),
+                SocketOptions(max_frame_bytes=settings.max_frame_bytes, idle_s=settings.idle_s),
+            )
+    finally:
+        await node.stop()
+
+
 class Server:
     """A node and the port it is reached on.
 
@@ -157,28 +210,17 @@ class Server:
     async def _run(self, when_started: Callable[[int], None] | None) -> None:
         _raise_file_limit()
         with contextlib.closing(_listen(self._settings.listen_address, self._settings.port)) as listening:
-            node = make_node(self._settings)
-            state = _State(node, self._settings.state_dir)
-            try:
-                await node.start()
-                async with state.kept():
-                    await self._serve(node, listening, when_started)
-            finally:
-                await node.stop()
+            async with carried(self._settings, self._routes) as node:
+                await self._serve(node, listening, when_started)
 
-    async def _serve(self, node: Node, listening: socket.socket, when_started: Callable[[int], None] | None) -> None:
+    async def _serve(self, node: Carried, listening: socket.socket, when_started: Callable[[int], None] | None) -> None:
         settings = self._settings
-        options = SocketOptions(max_frame_bytes=settings.max_frame_bytes, idle_s=settings.idle_s)
-        keys = shared_secret(settings.jwt_secret.get_secret_value()) if settings.jwt_secret is not None else None
-        doorkeeper = TokenDoorkeeper(keys if settings.authenticates else None, settings.jwt_claim_validators)
-        switchboard = _Switchboard(node, by_subject=settings.resume is ResumeBy.IDENTITY)
-        routes = [*self._routes, *([metrics_route(registry_of(node))] if settings.exposes_metrics else [])]
         config = uvicorn.Config(
-            make_web(node.pipeline.health, routes),
+            node.web,
             http="httptools",
             # uvicorn only ever calls it, with these three keywords.
             ws=lambda config, server_state, app_state: Connection(  # type: ignore[arg-type]  # noqa: ARG005
-                switchboard, doorkeeper, options, server_state.connections
+                node.switchboard, node.doorkeeper, node.options, server_state.connections
             ),
             lifespan="off",
             access_log=False,
@@ -206,7 +248,7 @@ class Server:
             log.warning("no client needs a token", reachable_from=reach)
         connections = server.server_state.connections
         garbage = asyncio.create_task(_collect_garbage(lambda: len(connections)))
-        idle = asyncio.create_task(close_idle(connections, settings.idle_s))  # type: ignore[arg-type]
+        idle = asyncio.create_task(close_idle(connections, settings.idle_s))
         try:
             await server.serve(sockets=[listening])
         finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import orjson
 
@@ -58,7 +58,7 @@ class PlainChange:
     @property
     def event(self) -> Event:
         """What happened: INSERT, UPDATE, DELETE or TRUNCATE."""
-        return cast("Event", self._committed.kind.value)
+        return self._committed.kind.value
 
     # fast path: per change
     @property

@@ -223,11 +223,7 @@ class Inbox:
             self._gaps -= 1
             # What came before a gap cannot be brought again by the slot that came after it.
             self._unfinished.clear()
-        if (
-            self._is_full
-            and len(self._waiting) <= self._max_changes // 2
-            and self._size_bytes <= self._max_bytes // 2
-        ):
+        if self._is_full and len(self._waiting) <= self._max_changes // 2 and self._size_bytes <= self._max_bytes // 2:
             self._is_full = False
             self._when_room()
 

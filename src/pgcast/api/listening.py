@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
     from pgcast.api.changes import Event
-    from pgcast.model.change import Change as CommittedChange
 
 log = structlog.get_logger()
 
@@ -130,9 +129,10 @@ async def listen(
         DatabaseError: The stream cannot be opened; the subclass says why, the hint what to run.
     """
     check_acknowledgement(ack, max_unacknowledged)
-    async with listening(
-        dsn, tables=tables, events=events, filter=filter, slot=slot, publications=publications
-    ) as (node, inbox):
+    async with listening(dsn, tables=tables, events=events, filter=filter, slot=slot, publications=publications) as (
+        node,
+        inbox,
+    ):
         yield Changes(node, inbox, is_manual=ack == "manual", max_unfinished=max_unacknowledged)
 
 

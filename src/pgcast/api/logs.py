@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, WrappedLogger
 
 
 def log_to_standard_logging() -> None:
@@ -10,11 +15,15 @@ def log_to_standard_logging() -> None:
     if structlog.is_configured():
         return
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(key_order=["event"], drop_missing=True),
-        ],
+        processors=[structlog.stdlib.filter_by_level, line_of],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
+
+
+def line_of(logger: WrappedLogger, method: str, event: EventDict) -> tuple[tuple[str, str], dict[str, Any]]:
+    """Return the arguments of a call of `logging`: the event, and behind it what belongs to it."""
+    del logger
+    error = event.pop("exc_info", None)
+    words = [str(event.pop("event")), *(f"{name}={value!r}" for name, value in event.items())]
+    return ("%s", " ".join(words)), {} if error is None or method == "exception" else {"exc_info": error}

@@ -19,7 +19,7 @@ from pgcast.api.listening import (
 
 if TYPE_CHECKING:
     import concurrent.futures
-    from collections.abc import Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 
     from pgcast.api.changes import Event
     from pgcast.api.inbox import Inbox
@@ -51,7 +51,7 @@ class SyncChanges:
             self._current.is_done = True
             self._current = None
         if not self._batch:
-            batch = self._worker.run(self._read())
+            batch = self._worker.run(self._read)
             if batch is None:
                 raise StopIteration
             if not batch:
@@ -138,10 +138,10 @@ class _Worker:
     def __init__(self, arguments: dict[str, Any]) -> None:
         self._arguments = arguments
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event
+        self._stopping = asyncio.Event()
         self._is_ready = threading.Event()
         self._error: BaseException | None = None
-        self._reading: concurrent.futures.Future[Any] | None = None
+        self._reading: concurrent.futures.Future[list[SyncChange] | None] | None = None
         self._thread = threading.Thread(target=self._main, name="pgcast", daemon=True)
 
     def start(self) -> None:
@@ -160,17 +160,23 @@ class _Worker:
             self._thread.join(_STOP_S)
             raise self._error
 
-    def run(self, work: Coroutine[Any, Any, list[SyncChange] | None]) -> list[SyncChange] | None:
-        """Have the thread do something, and return what comes of it; None where it has ended."""
-        if self._loop is None or self._loop.is_closed():
-            work.close()
-            return None
-        self._reading = asyncio.run_coroutine_threadsafe(work, self._loop)
+    def run(self, read: Callable[[], Coroutine[Any, Any, list[SyncChange] | None]]) -> list[SyncChange] | None:
+        """Have the thread read, and return what comes of it; None where it has ended.
+
+        Where a signal interrupts the wait, the next call returns what that one would have.
+        """
+        if self._reading is None:
+            if self._error is not None:
+                raise self._error
+            if self._loop is None or self._loop.is_closed():
+                return None
+            self._reading = asyncio.run_coroutine_threadsafe(read(), self._loop)
         try:
-            result: list[SyncChange] | None = self._reading.result()
-        except BaseException:
-            self._reading.cancel()
+            result = self._reading.result()
+        except Exception:
+            self._reading = None
             raise
+        self._reading = None
         return result
 
     def call(self, what: Any) -> None:
@@ -181,14 +187,13 @@ class _Worker:
 
     def stop(self) -> None:
         """End the listener, confirm what was acknowledged, and end the thread; twice is safe."""
-        self.call(lambda: self._stopping.set())
+        self.call(self._stopping.set)
         self._thread.join(_STOP_S)
 
     def _main(self) -> None:
         try:
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 self._loop = runner.get_loop()
-                self._stopping = asyncio.Event()
                 runner.run(self._listen())
         except BaseException as error:  # noqa: BLE001 - raised on the other thread
             self._error = error

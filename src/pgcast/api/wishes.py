@@ -45,12 +45,12 @@ def kinds_of(events: Iterable[Event]) -> frozenset[Kind]:
     Raises:
         BindingError: One of them is none, or there is none at all.
     """
-    events = (events,) if isinstance(events, str) else tuple(events)
+    names = [events] if isinstance(events, str) else list(events)
     try:
-        kinds = frozenset(Kind(event) for event in events)
+        kinds = frozenset(map(Kind, names))
     except ValueError:
         raise BindingError(
-            f"events: {', '.join(map(repr, events))[:80]}", hint='use "INSERT", "UPDATE", "DELETE" and "TRUNCATE"'
+            f"events: {', '.join(map(repr, names))[:80]}", hint='use "INSERT", "UPDATE", "DELETE" and "TRUNCATE"'
         ) from None
     if not kinds:
         raise BindingError("events: none at all", hint="leave it out for INSERT, UPDATE and DELETE")

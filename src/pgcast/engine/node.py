@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pgcast.changes.payload import Payloads
     from pgcast.engine.acknowledged import Identity
     from pgcast.engine.backoff import Backoff
-    from pgcast.engine.ports import Database, Outlet
+    from pgcast.engine.ports import Catalog, Database, Outlet
     from pgcast.frames.codec import Serializer
 
 log = structlog.get_logger()
@@ -122,6 +122,11 @@ class Node:
             asyncio.create_task(self.watch.run(), name="watch"),
             asyncio.create_task(self.pipeline.run(), name="pipeline"),
         ]
+
+    @property
+    def catalog(self) -> Catalog:
+        """Who is asked about tables, types and snapshots."""
+        return self._database.catalog
 
     @property
     def is_full(self) -> bool:

@@ -21,6 +21,8 @@ from pgcast.sockets.handshake import Admission, Refusal
 from pgcast.sockets.options import bound_kernel_buffer
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from websockets.frames import Frame
     from websockets.protocol import Event
 
@@ -275,12 +277,17 @@ def _refused(refusal: Refusal) -> Response:
     return Response(refusal.status, _REASONS.get(refusal.status, "Refused"), headers, refusal.body)
 
 
-async def close_idle(connections: set[Connection], idle_s: float) -> None:
-    """Close, for ever and now and then, what has been silent for too long; one timer for all connections."""
+async def close_idle(connections: Collection[object], idle_s: float) -> None:
+    """Close, for ever and now and then, what has been silent for too long; one timer for all connections.
+
+    Args:
+        connections: Of a server, also those that are no WebSockets: they are left alone.
+        idle_s: How long a client may say nothing; 0: for ever.
+    """
     loop = asyncio.get_running_loop()
     while idle_s > 0:
         await asyncio.sleep(min(idle_s / 4, 5.0))
         oldest_s = loop.time() - idle_s
         for connection in list(connections):
-            if connection.heard_at_s < oldest_s:
+            if isinstance(connection, Connection) and connection.heard_at_s < oldest_s:
                 connection.close(CloseCode.SERVICE_RESTART, f"nothing heard for {idle_s:g} s")
