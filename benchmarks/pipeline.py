@@ -97,6 +97,9 @@ class Source:
     def send_status(self, received: Lsn, flushed: Lsn, *, reply_requested: bool = False) -> None:
         """Nobody listens."""
 
+    async def finish(self, received: Lsn, flushed: Lsn) -> None:
+        """Nobody listens."""
+
     async def drop_slot(self) -> None:
         """There is none."""
 

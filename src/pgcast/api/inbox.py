@@ -139,8 +139,6 @@ class Inbox:
             StopAsyncIteration: It is closed.
             RuntimeError: Somebody else is reading.
         """
-        if self._waiter is not None:
-            raise RuntimeError("two tasks read the same changes; open a listener for each, or hand changes on")
         if self.is_closed:
             raise StopAsyncIteration
         if self._loop.time() > self._turn_ends_s:
@@ -207,6 +205,8 @@ class Inbox:
     async def _wait(self) -> None:
         if self.is_closed:
             raise StopAsyncIteration
+        if self._waiter is not None:
+            raise RuntimeError("two tasks read the same changes; open a listener for each, or hand changes on")
         self._waiter = self._loop.create_future()
         try:
             await self._waiter

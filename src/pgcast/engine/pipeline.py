@@ -160,7 +160,7 @@ class Pipeline:
         self._hub.trim(self._loop.time())
         self.confirmed = max(self.confirmed, self._hub.confirmable)
         if self.confirmed:
-            self._source.send_status(self.progress.received, self.confirmed)
+            await self._source.finish(self.progress.received, self.confirmed)
         await self._source.close()
 
     def floor(self) -> Floor:
