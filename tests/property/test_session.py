@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Join, Leave, Send
+from pgcast.channels.effects import Ask, Join, Leave, RoomEffect, Send, Watch
 from pgcast.channels.limits import Limits
+from pgcast.channels.rights import Rights
 from pgcast.channels.session import Outcome, Session
 from pgcast.frames.codec import serializer_for
 from pgcast.frames.websocket import frame_header
@@ -48,17 +49,33 @@ configs = st.fixed_dictionaries(
         "postgres_changes_options": st.sampled_from([None, {"wait": True}, {"wait": True, "timeout": 1}]),
     },
 )
+presences = st.fixed_dictionaries(
+    {"event": st.sampled_from(["track", "untrack", "x", 5])},
+    optional={"payload": st.sampled_from([None, {}, {"a": 1}, 5])},
+)
 payloads = (
-    st.none() | st.just([]) | st.just({}) | st.just({"x": "y" * 400}) | configs.map(lambda config: {"config": config})
+    st.none()
+    | st.just([])
+    | st.just({})
+    | st.just({"x": "y" * 400})
+    | presences
+    | configs.map(lambda config: {"config": config})
 )
 messages = st.tuples(st.none() | st.sampled_from(["6", "7"]), topics, events, payloads)
 outcomes = st.sampled_from(
-    [Outcome(), Outcome(is_live=False), Outcome(error="no such table"), Outcome(refusal="Code: text")]
+    [
+        Outcome(),
+        Outcome(is_live=False),
+        Outcome(error="no such table"),
+        Outcome(refusal="Code: text"),
+        Outcome(rights=Rights()),
+    ]
 )
 words = st.sampled_from(["gap", "broken", "system_error", "subscribed"])
 steps = st.one_of(
     messages.map(lambda message: ("says", message)),
     st.tuples(st.just("decides"), st.tuples(st.integers(0, 5), outcomes)),
+    st.tuples(st.just("allows"), st.tuples(st.integers(0, 5), st.booleans())),
     st.tuples(st.just("tells"), st.tuples(st.integers(0, 5), words)),
     (st.text(max_size=20) | st.binary(max_size=20)).map(lambda noise: ("noise", noise)),
 )
@@ -71,6 +88,8 @@ class Owner:
         self.vsn = vsn
         self.session = Session(serializer_for(vsn), LIMITS)
         self.undecided = []
+        self.asks = []
+        self.watching = []
         self.current = []
         self.asked = Counter()  # the refs of all joins, leaves and heartbeats
         self.replied = Counter()
@@ -80,7 +99,7 @@ class Owner:
         join_ref, topic, event, payload = message
         self.next_ref += 1
         ref = f"{event} {self.next_ref}"
-        if event in {"phx_join", "phx_leave"} or (event == "heartbeat" and topic == "phoenix"):
+        if event in {"phx_join", "phx_leave", "presence"} or (event == "heartbeat" and topic == "phoenix"):
             self.asked[ref] += 1
         frame = {"topic": topic, "event": event, "payload": payload, "ref": ref, "join_ref": join_ref}
         if self.vsn == "2.0.0":
@@ -97,6 +116,12 @@ class Owner:
             channel = self.undecided.pop(place % len(self.undecided))
             self.perform(self.session.join_decided(channel, outcome))
 
+    def allows(self, answer):
+        place, is_allowed = answer
+        if self.asks:
+            ask = self.asks.pop(place % len(self.asks))
+            self.perform(self.session.right_decided(ask.channel, ask.right, is_allowed=is_allowed))
+
     def tells(self, telling):
         place, word = telling
         if self.current:
@@ -112,6 +137,14 @@ class Owner:
                 assert number == len(effects), "a join is the last of its effects"
                 self.undecided.append(effect.channel)
                 self.current.append(effect.channel)
+            elif isinstance(effect, Ask):
+                assert effect.channel in self.current
+                self.asks.append(effect)
+            elif isinstance(effect, RoomEffect):
+                assert effect.channel in self.current
+                if isinstance(effect, Watch):
+                    assert effect.channel not in self.watching, "at most once"
+                    self.watching.append(effect.channel)
             else:
                 assert isinstance(effect, Leave)
                 self.current.remove(effect.channel)
@@ -134,14 +167,15 @@ class Owner:
 
     def settle(self):
         """Decide what is left, and what comes of it."""
-        while self.undecided:
+        while self.undecided or self.asks:
             self.decides((0, Outcome()))
+            self.allows((0, True))
 
 
 @pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
 @relaxed
 @given(script=st.lists(steps, max_size=30))
-def test_each_join_leave_and_heartbeat_is_answered_once_and_nothing_raises(vsn, script):
+def test_each_join_leave_presence_and_heartbeat_is_answered_once_and_nothing_raises(vsn, script):
     owner = Owner(vsn)
     for act, what in script:
         getattr(owner, act)(what)

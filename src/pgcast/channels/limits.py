@@ -13,8 +13,12 @@ class Limits:
         max_channels: Topics joined at the same time; 0 for no limit.
         max_bindings: Entries of `postgres_changes` in one join.
         max_join_bytes: The length of one `phx_join` frame: a channel remembers most of what is in it.
-        max_held: Messages that wait for the decision on a join, over all topics.
+        max_held: Messages that wait for a decision, over all topics.
         max_held_bytes: The length of their frames together.
+        max_payload_bytes: The payload of one broadcast or track; 0 for no limit.
+        max_messages_per_s: What one connection sends to its channels, on average; 0 for no limit.
+        max_presence_per_s: The presence messages of one channel, on average; 0 for no limit.
+        max_presence_calls: Those within 30 seconds; 0 for no limit.
     """
 
     max_channels: int = 1000
@@ -22,3 +26,7 @@ class Limits:
     max_join_bytes: int = 262_144
     max_held: int = 256
     max_held_bytes: int = 1_000_000
+    max_payload_bytes: int = 3_000_500
+    max_messages_per_s: float = 0
+    max_presence_per_s: float = 0
+    max_presence_calls: int = 0

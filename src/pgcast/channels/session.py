@@ -1,19 +1,37 @@
 """The conversation with one client: its messages in, effects out.
 
 A session knows no socket, no database and no clock. Its owner hands it what arrives, performs the effects it returns,
-in order, and tells it what was decided. Only the topic of an undecided join waits for that decision: what the client
-sends there meanwhile is held, within limits, and handled afterwards; heartbeats and other topics go on.
+in order, and tells it what was decided. Only the topic of an undecided join, or of a right that is asked for, waits for
+that decision: what the client sends there meanwhile is held, within limits, and handled afterwards; heartbeats and
+other topics go on.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pgcast.channels import replies
 from pgcast.channels.admission import admit, misconfigured
 from pgcast.channels.channel import TOPIC_PREFIX, State, Step
-from pgcast.channels.effects import Close, Effect, Join, Leave, Send
+from pgcast.channels.effects import (
+    Ask,
+    Close,
+    Effect,
+    Enter,
+    Join,
+    Leave,
+    Publish,
+    Send,
+    Track,
+    Untrack,
+    Watch,
+)
+from pgcast.channels.rates import Calls, Rate
+from pgcast.channels.rights import EVERYTHING, Right
+from pgcast.frames.broadcast import read_broadcast
+from pgcast.frames.payloads import read_presence
 from pgcast.frames.websocket import text_frame
 from pgcast.model.errors import FrameError
 
@@ -22,10 +40,14 @@ if TYPE_CHECKING:
 
     from pgcast.channels.channel import Channel
     from pgcast.channels.limits import Limits
+    from pgcast.channels.rights import Rights
     from pgcast.frames.codec import Serializer
     from pgcast.frames.message import Message
+    from pgcast.frames.payloads import PresenceRequest
 
 _PHOENIX: Final = "phoenix"
+
+_CALLS_SPAN_S: Final = 30.0
 
 # "Service restart" in the IANA registry of close codes: the one after which all clients come back.
 _COME_BACK: Final = 1012
@@ -40,12 +62,14 @@ class Outcome:
         error: Why the bindings cannot be served; the channel is joined all the same, unless it asked to wait for them.
         is_live: The bindings are in force. If not, `Session.subscribed` tells the client later.
         note: What the client has to know of bindings that are served, but not wholly.
+        rights: What the channel may do on its topic.
     """
 
     refusal: str | None = None
     error: str | None = None
     is_live: bool = True
     note: str | None = None
+    rights: Rights = EVERYTHING
 
 
 class Session:
@@ -53,12 +77,13 @@ class Session:
 
     Args:
         serializer: What the connection speaks.
-        limits: What the client may ask for at once.
+        limits: What the client may ask for.
+        limited: Counts, by the name of the limit, what was refused; may be shared by sessions.
 
     Attributes:
         malformed: How many messages could not be read; they are dropped.
         malformed_reason: What was wrong with the last of them, without anything of its content.
-        ignored: How many messages had an event that means nothing here; they are dropped, too.
+        ignored: How many messages had an event or a payload that means nothing here; they are dropped, too.
     """
 
     __slots__ = (
@@ -66,20 +91,26 @@ class Session:
         "_held",
         "_held_bytes",
         "_is_closed",
+        "_limited",
         "_limits",
+        "_now_s",
+        "_rate",
         "_serializer",
         "ignored",
         "malformed",
         "malformed_reason",
     )
 
-    def __init__(self, serializer: Serializer, limits: Limits) -> None:
+    def __init__(self, serializer: Serializer, limits: Limits, limited: Counter[str] | None = None) -> None:
         self._serializer = serializer
         self._limits = limits
         self._channels: dict[str, Channel] = {}
         self._held = 0
         self._held_bytes = 0
         self._is_closed = False
+        self._limited: Counter[str] = Counter() if limited is None else limited
+        self._rate = Rate(limits.max_messages_per_s) if limits.max_messages_per_s else None
+        self._now_s = 0.0
         self.malformed = 0
         self.malformed_reason = ""
         self.ignored = 0
@@ -91,20 +122,27 @@ class Session:
 
     # What the client says
 
-    def receive_text(self, text: str | bytes) -> list[Effect]:
-        """Take a text message. One that cannot be read is counted and dropped; the connection stays."""
+    def receive_text(self, text: str | bytes, now_s: float = 0.0) -> list[Effect]:
+        """Take a text message. One that cannot be read is counted and dropped; the connection stays.
+
+        Args:
+            text: The message.
+            now_s: The time, for limits: any clock that never goes back.
+        """
         if self._is_closed:
             return []
+        self._now_s = now_s
         try:
             message = self._serializer.decode_text(text)
         except FrameError as error:
             return self._malformed(error)
         return self._handle(message)
 
-    def receive_binary(self, data: bytes) -> list[Effect]:
+    def receive_binary(self, data: bytes, now_s: float = 0.0) -> list[Effect]:
         """Take a binary message, as `receive_text` does a text."""
         if self._is_closed:
             return []
+        self._now_s = now_s
         try:
             message = self._serializer.decode_binary(data)
         except FrameError as error:
@@ -162,7 +200,38 @@ class Session:
             return self.join_decided(channel, Outcome(refusal="UnknownErrorOnChannel: the channel broke, join again"))
         if not self._is_current(channel, State.JOINED):
             return []
-        return [self._end(channel), self._send(replies.errored(channel))]
+        return [self._end(channel), self._send(replies.errored(channel)), *self._release(channel)]
+
+    def presence_state(self, channel: Channel, presences: bytes) -> list[Effect]:
+        """Tell a channel who is there, also if nobody is: clients wait for it before they report any presence at all.
+
+        Args:
+            channel: Who is told.
+            presences: The text of a JSON object.
+        """
+        if not self._is_current(channel, State.JOINED):
+            return []
+        return [self._send(replies.presence_state(channel, presences))]
+
+    def shut(self, channel: Channel, text: str) -> list[Effect]:
+        """End a joined channel for good: its clients do not join again by themselves.
+
+        Args:
+            channel: Which.
+            text: Why; several clients read it, so keep to the protocol's wording.
+        """
+        if not self._is_current(channel, State.JOINED):
+            return []
+        told = self._send(replies.system(channel, "system", "error", text))
+        return [self._end(channel), told, self._send(replies.closed(channel)), *self._release(channel)]
+
+    def right_decided(self, channel: Channel, right: Right, *, is_allowed: bool) -> list[Effect]:
+        """Answer an `Ask`, and handle what was held for it. Nothing if the channel does not wait for it any more."""
+        if not self._is_current(channel, State.JOINED) or channel.asking is not right:
+            return []
+        channel.asking = None
+        channel.rights = channel.rights.decided(right, is_allowed=is_allowed)
+        return self._release(channel)
 
     def disconnect(self) -> list[Effect]:
         """Send the client away such that it comes back: the node restarts or drains."""
@@ -189,7 +258,7 @@ class Session:
         if message.topic == _PHOENIX and message.event == "heartbeat":
             return [self._send(replies.heartbeat_reply(message))]
         channel = self._channels.get(message.topic)
-        if channel is not None and channel.state is State.JOINING:
+        if channel is not None and (channel.state is State.JOINING or channel.asking is not None):
             return self._hold(channel, message)
         if message.event == "phx_leave":
             return self._leave(channel, message)
@@ -209,13 +278,13 @@ class Session:
     def _welcome(self, channel: Channel, error: str | None, outcome: Outcome) -> list[Effect]:
         """Accept a join: first the reply, then what it causes."""
         channel.step(Step.ACCEPT)
-        effects: list[Effect] = [self._send(replies.join_reply(channel))]
+        channel.rights = outcome.rights
+        effects: list[Effect] = [self._send(replies.join_reply(channel)), Enter(channel)]
         channel.echo = ()
         if channel.legacy_topic is not None:
             return effects  # its clients never asked for presence, and know no system messages
-        if channel.wants_presence:
-            # Nobody can be present yet, but clients wait for the state before they report any presence at all.
-            effects.append(self._send(replies.presence_state(channel)))
+        if channel.wants_presence and channel.rights.read_presence:
+            effects.append(Watch(channel))
         if error is not None:
             return effects + self.system_error(channel, error)
         return effects + self.subscribed(channel, outcome.note) if outcome.is_live else effects
@@ -232,24 +301,108 @@ class Session:
     def _push(self, channel: Channel | None, message: Message) -> list[Effect]:
         if channel is None:
             return [self._send(replies.unmatched_reply(message))]
+        if self._rate is not None and self._rate.count(self._now_s):
+            return self._shut_for_limit(channel, "messages", "Too many messages per second")
         match message.event:
             case "access_token":
                 return []  # never replied to; a channel has the rights of its connection, which no later token changes
             case "presence":
-                return [self._send(replies.error_reply(message, "presence is not available"))]
-            case "broadcast" if channel.is_acked:
-                return [self._send(replies.error_reply(message, "broadcast is not available"))]
+                return self._presence(channel, message)
+            case "broadcast":
+                return self._broadcast(channel, message)
         self.ignored += 1
         return []
 
+    def _shut_for_limit(self, channel: Channel, name: str, text: str) -> list[Effect]:
+        self._limited[name] += 1
+        return self.shut(channel, text)
+
+    def _presence(self, channel: Channel, message: Message) -> list[Effect]:
+        """Answer a channel that tells of its presence."""
+        limit = self._presence_limit(channel)
+        if limit is not None:
+            return self._shut_for_limit(channel, *limit)
+        try:
+            request = read_presence(message.payload)
+        except FrameError:
+            return [self._send(replies.error_reply(message, "Presence payload must be a map"))]
+        match request.event:
+            case "track":
+                return self._track(channel, message, request)
+            case "untrack":
+                return [self._send(replies.ok_reply(message)), Untrack(channel)]
+            case "":
+                return [self._send(replies.ok_reply(message))]
+        return [self._send(replies.error_reply(message, "Unknown presence event"))]
+
+    def _presence_limit(self, channel: Channel) -> tuple[str, str] | None:
+        """Count a presence message; return the name and the text of the limit that it is over."""
+        limits = self._limits
+        if limits.max_presence_calls:
+            channel.presence_calls = channel.presence_calls or Calls(limits.max_presence_calls, _CALLS_SPAN_S)
+            if channel.presence_calls.count(self._now_s):
+                return "presence_calls", "Client presence rate limit exceeded"
+        if limits.max_presence_per_s:
+            channel.presence_rate = channel.presence_rate or Rate(limits.max_presence_per_s)
+            if channel.presence_rate.count(self._now_s):
+                return "presence", "Too many presence messages per second"
+        return None
+
+    def _track(self, channel: Channel, message: Message, request: PresenceRequest) -> list[Effect]:
+        """Make a channel present. One that had no use for presence has it from now on."""
+        if request.members is None:
+            return [self._send(replies.error_reply(message, "Presence track payload must be a map"))]
+        if 0 < self._limits.max_payload_bytes < request.size_bytes:
+            return self._shut_for_limit(channel, "payload", "Track message size exceeded")
+        is_allowed = channel.rights.write_presence
+        if is_allowed is None:
+            return self._ask(channel, Right.WRITE_PRESENCE, message)
+        if not is_allowed:
+            return [self._send(replies.error_reply(message, "unauthorized"))]
+        effects: list[Effect] = [self._send(replies.ok_reply(message))]
+        if not channel.wants_presence:
+            channel.wants_presence = True
+            if channel.rights.read_presence:
+                effects.append(Watch(channel))
+        return [*effects, Track(channel, request.members)]
+
+    def _broadcast(self, channel: Channel, message: Message) -> list[Effect]:
+        """Relay a broadcast. One that cannot be is dropped; only a channel that wants each answered is told why."""
+        broadcast = read_broadcast(message.payload)
+        if broadcast is None:
+            self.ignored += 1
+            return self._ack(channel, message, "invalid_payload")
+        if 0 < self._limits.max_payload_bytes < broadcast.size_bytes:
+            self._limited["payload"] += 1
+            return self._ack(channel, message, "payload_size_exceeded")
+        is_allowed = channel.rights.write_broadcasts
+        if is_allowed is None:
+            return self._ask(channel, Right.WRITE_BROADCASTS, message)
+        if not is_allowed:
+            return self._ack(channel, message, "unauthorized")
+        return [Publish(channel, broadcast), *self._ack(channel, message)]
+
+    def _ack(self, channel: Channel, message: Message, error: str = "") -> list[Effect]:
+        if not channel.is_acked:
+            return []
+        return [self._send(replies.error_reply(message, error) if error else replies.ok_reply(message))]
+
+    def _ask(self, channel: Channel, right: Right, message: Message) -> list[Effect]:
+        """Hold a message, and what comes after it on its topic, until a right is decided."""
+        refused = self._hold(channel, message)
+        if refused:
+            return refused
+        channel.asking = right
+        return [Ask(channel, right)]
+
     def _hold(self, channel: Channel, message: Message) -> list[Effect]:
-        """Keep a message until the join of its topic is decided, or say that there are too many of them."""
+        """Keep a message until what its topic waits for is decided, or say that there are too many of them."""
         limits = self._limits
         if self._held >= limits.max_held or self._held_bytes + message.size > limits.max_held_bytes:
             if message.event == "access_token":
                 self.ignored += 1
                 return []
-            return [self._send(replies.error_reply(message, "TooManyMessages: The join is not decided yet"))]
+            return [self._send(replies.error_reply(message, "TooManyMessages: The channel still waits for a decision"))]
         self._held += 1
         self._held_bytes += message.size
         channel.held.append(message)

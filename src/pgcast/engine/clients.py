@@ -11,15 +11,17 @@ from collections import deque
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import structlog
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Close, Join, Leave, Send
+from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Send, Track, Untrack
 from pgcast.channels.session import Outcome
 from pgcast.engine.acknowledged import Wanted
 from pgcast.engine.groups import Signature
 from pgcast.engine.joins import entries_of, legacy_entries_of, note_on, parse_since, start_of
+from pgcast.engine.rooms import RoomKey
 from pgcast.frames.websocket import ping_frame
 from pgcast.model.errors import BindingError, DatabaseError
 from pgcast.model.lsn import Lsn
@@ -29,14 +31,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pgcast.channels.channel import Channel
-    from pgcast.channels.effects import Effect
+    from pgcast.channels.effects import Effect, RoomEffect
     from pgcast.channels.session import Session
     from pgcast.engine.acknowledged import Acknowledged, Identity, Mark
     from pgcast.engine.groups import Member
     from pgcast.engine.hub import Hub
     from pgcast.engine.pipeline import Pipeline
-    from pgcast.engine.ports import Catalog, FrameText, Outlet
+    from pgcast.engine.ports import Catalog, Outlet
+    from pgcast.engine.rooms import Member as Seat
+    from pgcast.engine.rooms import Rooms
     from pgcast.engine.snapshots import Snapshots
+    from pgcast.frames.codec import Serializer
     from pgcast.matching.index import Entry
     from pgcast.model.snapshot import Snapshot
 
@@ -45,6 +50,9 @@ log = structlog.get_logger()
 JOIN_S = 4.0
 """Clients give up on a join after 10 s; a reply without the database's word is better than none."""
 
+UNREAD = "too slow: replies you have not read pile up; reconnect"
+
+_MAX_UNREAD_BYTES = 4 << 20
 _RETRY_S = 2.0
 _MAX_PINGS = 16
 _MAX_DIGITS = 18
@@ -71,6 +79,7 @@ class Surroundings:
     """What every client of a node shares."""
 
     hub: Hub
+    rooms: Rooms
     catalog: Catalog
     snapshots: Snapshots
     pipeline: Pipeline
@@ -92,7 +101,7 @@ class Client:
     def __init__(
         self,
         session: Session,
-        serializer: FrameText,
+        serializer: Serializer,
         outlet: Outlet,
         around: Surroundings,
         *,
@@ -110,19 +119,20 @@ class Client:
         self._pings = 0
         self._writes_before = 0
         self._members: dict[Channel, Member] = {}
+        self._seats: dict[Channel, Seat] = {}
         self._deciding: dict[Channel, asyncio.Task[None]] = {}
 
     def receive_text(self, text: str | bytes) -> None:
         """Take a text message."""
         malformed = self.session.malformed
-        self._perform(self.session.receive_text(text))
+        self._perform(self.session.receive_text(text, asyncio.get_running_loop().time()))
         if self.session.malformed != malformed:
             log.info("message dropped", reason=self.session.malformed_reason)
 
     def receive_binary(self, data: bytes) -> None:
         """Take a binary message."""
         malformed = self.session.malformed
-        self._perform(self.session.receive_binary(data))
+        self._perform(self.session.receive_binary(data, asyncio.get_running_loop().time()))
         if self.session.malformed != malformed:
             log.info("message dropped", reason=self.session.malformed_reason)
 
@@ -154,6 +164,7 @@ class Client:
     def resumed(self) -> None:
         """The outlet takes bytes again."""
         self._around.hub.resumed(self._outlet)
+        self._around.rooms.resumed(list(self._seats.values()))
 
     def gone(self) -> None:
         """The connection has ended: leave everything. Twice is safe."""
@@ -173,15 +184,51 @@ class Client:
     def _perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Send):
-                self._outlet.write(effect.frame)
+                self._send(effect.frame)
             elif isinstance(effect, Join):
                 self._join(effect.channel)
             elif isinstance(effect, Leave):
                 self._leave(effect.channel)
             elif isinstance(effect, Close):
                 self._outlet.close(effect.code, effect.reason)
+            else:
+                self._perform_in_room(effect)
+
+    def _perform_in_room(self, effect: RoomEffect) -> None:
+        channel = effect.channel
+        rooms = self._around.rooms
+        if isinstance(effect, Enter):
+            key = RoomKey(channel.name, channel.is_private)
+            may_read = channel.rights.read_broadcasts is True
+            self._seats[channel] = rooms.enter(key, self._outlet, self._serializer, reads_broadcasts=may_read)
+            return
+        if isinstance(effect, Ask):
+            # Nothing can be allowed yet: private channels are not joined either.
+            self._perform(self.session.right_decided(channel, effect.right, is_allowed=False))
+            return
+        seat = self._seats[channel]
+        if isinstance(effect, Publish):
+            rooms.publish(seat.room.key, effect.broadcast, skip=None if channel.gets_own else seat)
+        elif isinstance(effect, Track):
+            channel.presence_key = channel.presence_key or str(uuid4())
+            rooms.track(seat, channel.presence_key, effect.members)
+        elif isinstance(effect, Untrack):
+            rooms.untrack(seat)
+        else:
+            self._perform(self.session.presence_state(channel, rooms.watch(seat)))
+
+    def _send(self, frame: bytes) -> None:
+        """Write a frame. Who asks more and more and does not read the answers is sent away."""
+        if self._outlet.is_paused and self._outlet.buffered_bytes() > _MAX_UNREAD_BYTES:
+            self._outlet.close(1013, UNREAD)
+        else:
+            self._outlet.write(frame)
 
     def _join(self, channel: Channel) -> None:
+        if channel.is_private:
+            refusal = f"Unauthorized: You do not have permissions to read from this Channel topic: {channel.name}"
+            self._perform(self.session.join_decided(channel, Outcome(refusal=refusal)))
+            return
         if channel.legacy_topic is None and not channel.bindings:
             self._perform(self.session.join_decided(channel, Outcome()))
             return
@@ -200,6 +247,9 @@ class Client:
         task = self._deciding.pop(channel, None)
         if task is not None:
             task.cancel()
+        seat = self._seats.pop(channel, None)
+        if seat is not None:
+            self._around.rooms.leave(seat)
         member = self._members.pop(channel, None)
         if member is not None:
             self._around.hub.leave(member)

@@ -6,6 +6,7 @@ Shutdown is: stop accepting, send the clients away such that they come back, end
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,14 @@ from pgcast.engine.clients import Client, Memory, Surroundings
 from pgcast.engine.decisions import Decisions
 from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.pipeline import Pipeline
+from pgcast.engine.rooms import Rooms
 from pgcast.engine.snapshots import Snapshots
 from pgcast.engine.watch import LagLimits, Watch
 from pgcast.model.errors import SlotBusy, SlotLost
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from pgcast.changes.payload import Payloads
     from pgcast.engine.acknowledged import Identity
     from pgcast.engine.backoff import Backoff
@@ -34,6 +38,7 @@ log = structlog.get_logger()
 _BUSY_S = 10.0
 _BUSY_RETRY_S = 0.25
 _PING_S = 1.0
+_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +70,19 @@ class Node:
 
     def __init__(self, database: Database, payloads: Payloads, limits: NodeLimits, backoff: Backoff) -> None:
         self.hub = Hub(payloads, limits.hub)
+        self.rooms = Rooms(limits.hub.ring_bytes, self.hub.budget, gap_s=limits.hub.flush_gap_s)
         self.pipeline = Pipeline(database, self.hub, backoff, self._tell_gap)
         self.watch = Watch(database.observer, self.pipeline, self.hub, limits.lag)
         self.clients: dict[Client, None] = {}
         self.is_draining = False
+        self.limited: Counter[str] = Counter()
         self._database = database
         self._limits = limits
         self._snapshots = Snapshots(database.catalog)
         self._decisions = Decisions(database.catalog, self.hub.readers.serve_soon)
         self.hub.readers.ask = self._decisions
         self.memory = Memory(Acknowledged(limits.hub.window_s), limits.hub.window_s)
-        self._around = Surroundings(self.hub, database.catalog, self._snapshots, self.pipeline, self.memory)
+        self._around = Surroundings(self.hub, self.rooms, database.catalog, self._snapshots, self.pipeline, self.memory)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -118,8 +125,8 @@ class Node:
     def follow(self) -> None:
         """Follow the stream that was opened, from now on."""
         self._tasks = [
-            asyncio.create_task(self._ping(), name="pings"),
-            asyncio.create_task(self.watch.run(), name="watch"),
+            asyncio.create_task(_for_ever("pings", self._ping), name="pings"),
+            asyncio.create_task(_for_ever("watch", self.watch.run), name="watch"),
             asyncio.create_task(self.pipeline.run(), name="pipeline"),
         ]
 
@@ -135,7 +142,7 @@ class Node:
 
     def connect(self, serializer: Serializer, outlet: Outlet, identity: Identity | None = None) -> Client:
         """Begin the conversation with a client whose handshake is done; an identity lets it resume later."""
-        session = Session(serializer, self._limits.client)
+        session = Session(serializer, self._limits.client, self.limited)
         client = Client(session, serializer, outlet, self._around, identity=identity, when_gone=self._forget)
         self.clients[client] = None
         return client
@@ -175,3 +182,13 @@ class Node:
         self.hub.sinks.lost()
         for client in list(self.clients):
             client.tell_gap()
+
+
+async def _for_ever(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run what is to run until the end; if it fails all the same, say so and run it again."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("a task of the node failed; it is started again", task=name)
+        await asyncio.sleep(_AGAIN_S)

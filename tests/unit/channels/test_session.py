@@ -1,11 +1,14 @@
 import json
+from collections import Counter
 
 import pytest
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Close, Join, Leave, Send
+from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Send, Track, Untrack, Watch
 from pgcast.channels.limits import Limits
+from pgcast.channels.rights import Right, Rights
 from pgcast.channels.session import Outcome, Session
+from pgcast.frames.broadcast import Broadcast
 from pgcast.frames.codec import serializer_for
 from pgcast.frames.websocket import text_frame
 
@@ -18,16 +21,17 @@ class Talk:
     """A client and the owner of its session, at one table."""
 
     def __init__(self, vsn="2.0.0", **limits):
-        self.session = Session(serializer_for(vsn), Limits(**limits))
+        self.limited = Counter()
+        self.session = Session(serializer_for(vsn), Limits(**limits), self.limited)
         self.vsn = vsn
 
-    def says(self, event, payload=None, *, topic=TOPIC, ref="9", join_ref="6"):
+    def says(self, event, payload=None, *, topic=TOPIC, ref="9", join_ref="6", now_s=0.0):
         payload = {} if payload is None else payload
         if self.vsn == "1.0.0":
             message = {"topic": topic, "event": event, "payload": payload, "ref": ref, "join_ref": join_ref}
         else:
             message = [join_ref, ref, topic, event, payload]
-        return self.session.receive_text(json.dumps(message))
+        return self.session.receive_text(json.dumps(message), now_s)
 
     def asks_to_join(self, payload=QUIET, *, topic=TOPIC, ref="6", join_ref="6"):
         """Return the channel of a join that starts at once."""
@@ -43,8 +47,12 @@ class Talk:
 
 
 def told(effects):
-    """Return the texts of the frames sent, and all other effects as they are."""
-    return [payload_of(effect.frame) if isinstance(effect, Send) else effect for effect in effects]
+    """Return the texts of the frames sent, and all other effects as they are; that a room is entered is left out."""
+    return [
+        payload_of(effect.frame) if isinstance(effect, Send) else effect
+        for effect in effects
+        if not isinstance(effect, Enter)
+    ]
 
 
 def payload_of(frame):
@@ -236,14 +244,29 @@ def test_a_join_with_bindings_is_told_after_its_reply_that_they_are_in_force():
 
 
 @pytest.mark.parametrize("presence", [None, {}, {"key": "k"}, {"enabled": True}])
-def test_a_channel_that_did_not_decline_presence_gets_the_empty_state_after_its_reply(presence):
+def test_a_channel_that_did_not_decline_presence_watches_after_its_reply(presence):
     talk = Talk()
     channel = talk.asks_to_join({"config": {"presence": presence}})
 
-    assert told(talk.session.join_decided(channel, Outcome())) == [
-        OK_JOIN,
-        f'["6",null,"{TOPIC}","presence_state",{{}}]',
+    assert told(talk.session.join_decided(channel, Outcome())) == [OK_JOIN, Watch(channel)]
+
+
+def test_a_channel_that_may_not_read_presence_does_not_watch():
+    talk = Talk()
+    channel = talk.asks_to_join({"config": {}})
+
+    assert told(talk.session.join_decided(channel, Outcome(rights=Rights(read_presence=False)))) == [OK_JOIN]
+
+
+def test_who_is_there_is_told_with_the_channels_join_ref():
+    talk = Talk()
+    channel = talk.has_joined()
+
+    assert told(talk.session.presence_state(channel, b'{"a":1}')) == [
+        f'["6",null,"{TOPIC}","presence_state",{{"a":1}}]'
     ]
+    talk.says("phx_leave")
+    assert talk.session.presence_state(channel, b"{}") == []
 
 
 def test_bindings_that_are_not_in_force_yet_are_announced_later():
@@ -367,7 +390,7 @@ def test_a_topic_of_the_oldest_protocol_that_will_never_get_anything_is_joined_a
     talk = Talk("1.0.0")
     channel = talk.asks_to_join({})
 
-    assert len(talk.session.join_decided(channel, Outcome(error="no such table"))) == 1
+    assert len(told(talk.session.join_decided(channel, Outcome(error="no such table")))) == 1
     assert channel.state is State.JOINED
 
 
@@ -385,14 +408,16 @@ def test_a_channel_of_the_oldest_protocol_is_told_of_a_gap():
 
 def test_messages_on_an_undecided_topic_are_held_and_handled_in_order_after_the_reply():
     talk = Talk()
-    channel = talk.asks_to_join()
+    channel = talk.asks_to_join({"config": {}})
 
     assert talk.says("presence", {"event": "track"}, ref="7") == []
     assert talk.says("nonsense", ref="8") == []
     assert talk.says("phx_leave") == []
     assert told(talk.session.join_decided(channel, Outcome())) == [
         OK_JOIN,
-        error_reply("presence is not available", ref="7"),
+        Watch(channel),
+        OK_LEAVE.replace('"9"', '"7"'),
+        Track(channel, b""),
         Leave(channel),
         OK_LEAVE,
         CLOSED,
@@ -442,8 +467,8 @@ def test_too_many_held_messages_are_answered_with_an_error():
     channel = talk.asks_to_join()
     talk.says("presence")
 
-    assert told(talk.says("phx_leave")) == [error_reply("TooManyMessages: The join is not decided yet")]
-    assert len(talk.session.join_decided(channel, Outcome())) == 2
+    assert told(talk.says("phx_leave")) == [error_reply("TooManyMessages: The channel still waits for a decision")]
+    assert len(told(talk.session.join_decided(channel, Outcome()))) == 2
     assert channel.state is State.JOINED
 
 
@@ -453,7 +478,7 @@ def test_held_messages_are_bounded_in_bytes_too():
 
     assert talk.says("broadcast", {"event": "x"}) == []
     assert told(talk.says("broadcast", {"event": "x" * 100})) == [
-        error_reply("TooManyMessages: The join is not decided yet")
+        error_reply("TooManyMessages: The channel still waits for a decision")
     ]
 
 
@@ -553,7 +578,7 @@ def test_a_push_is_answered_whatever_its_join_ref(join_ref):
     talk.has_joined()
 
     assert told(talk.says("presence", join_ref=join_ref)) == [
-        error_reply("presence is not available", join_ref=json.dumps(join_ref))
+        OK_LEAVE.replace('"6"', json.dumps(join_ref)),
     ]
 
 
@@ -566,23 +591,304 @@ def test_a_token_is_never_replied_to(token):
     assert talk.session.ignored == 0
 
 
-def test_a_broadcast_is_replied_to_only_if_that_was_asked_for():
+# Broadcast
+
+
+HI = {"type": "broadcast", "event": "hi", "payload": {"a": 1}}
+HI_TEXT = b'{"type": "broadcast", "event": "hi", "payload": {"a": 1}}'
+ACKED = {"config": {"broadcast": {"ack": True}, "presence": {"enabled": False}}}
+
+
+def user_broadcast(data, *, encoding=1):
+    return b"\x03\x01\x01\x0f\x02\x00%c" % encoding + b"69" + TOPIC.encode() + b"hi" + data
+
+
+def test_a_room_is_entered_right_after_the_reply():
     talk = Talk()
-    talk.has_joined({"config": {"broadcast": {"ack": True}, "presence": {"enabled": False}}})
+    channel = talk.asks_to_join()
+
+    reply, enter = talk.session.join_decided(channel, Outcome())
+    assert payload_of(reply.frame) == OK_JOIN
+    assert enter == Enter(channel)
+
+
+def test_a_broadcast_is_published_as_it_came_and_not_replied_to():
+    talk = Talk()
+    channel = talk.has_joined()
+
+    assert told(talk.says("broadcast", HI)) == [Publish(channel, Broadcast("", verbatim=HI_TEXT))]
+
+
+def test_a_broadcast_is_replied_to_where_that_was_asked_for():
+    talk = Talk()
+    channel = talk.has_joined(ACKED)
+
+    assert told(talk.says("broadcast", HI)) == [Publish(channel, Broadcast("", verbatim=HI_TEXT)), OK_LEAVE]
+
+
+@pytest.mark.parametrize(("encoding", "is_json"), [(1, True), (9, True), (0, False)])
+def test_a_user_broadcast_in_binary_is_a_broadcast(encoding, is_json):
+    talk = Talk()
+    channel = talk.has_joined(ACKED)
+
+    effects = talk.session.receive_binary(user_broadcast(b"{}", encoding=encoding))
+    assert told(effects) == [Publish(channel, Broadcast("hi", b"{}", is_json)), OK_LEAVE]
+
+
+@pytest.mark.parametrize("payload", [[], "x", 5, True])
+def test_what_is_no_object_is_dropped(payload):
+    talk = Talk()
+    talk.has_joined(ACKED)
     talk.has_joined(topic="realtime:other")
 
-    assert told(talk.says("broadcast", {"event": "hi"})) == [error_reply("broadcast is not available")]
-    assert talk.says("broadcast", {"event": "hi"}, topic="realtime:other") == []
-    assert talk.session.ignored == 1
+    assert told(talk.says("broadcast", payload)) == [error_reply("invalid_payload")]
+    assert talk.says("broadcast", payload, topic="realtime:other") == []
+    assert talk.session.ignored == 2
 
 
-def test_a_user_broadcast_in_binary_is_a_broadcast():
+@pytest.mark.parametrize("data", [b"", b"{", b'{"a":1}x', b"\xff", b'"\xff"', b"nope"])
+def test_what_says_it_is_json_and_is_not_is_dropped(data):
     talk = Talk()
-    talk.has_joined({"config": {"broadcast": {"ack": True}}})
+    talk.has_joined(ACKED)
 
-    effects = talk.session.receive_binary(b"\x03\x01\x01\x0f\x02\x00\x01" + b"69" + TOPIC.encode() + b"hi" + b"{}")
+    assert told(talk.session.receive_binary(user_broadcast(data))) == [error_reply("invalid_payload")]
 
-    assert told(effects) == [error_reply("broadcast is not available")]
+
+def test_a_broadcast_that_is_too_large_is_dropped():
+    talk = Talk(max_payload_bytes=10)
+    talk.has_joined(ACKED)
+    talk.has_joined(topic="realtime:other")
+
+    assert len(talk.session.receive_binary(user_broadcast(b"x" * 10, encoding=0))) == 2
+    assert told(talk.session.receive_binary(user_broadcast(b"x" * 11, encoding=0))) == [
+        error_reply("payload_size_exceeded")
+    ]
+    assert talk.says("broadcast", HI, topic="realtime:other") == []
+    assert talk.limited == {"payload": 2}
+
+
+def test_nothing_is_too_large_without_a_limit():
+    talk = Talk(max_payload_bytes=0)
+    talk.has_joined()
+
+    assert len(talk.session.receive_binary(user_broadcast(b"x" * 4_000_000, encoding=0))) == 1
+
+
+def test_without_the_right_to_it_nothing_is_published():
+    talk = Talk()
+    talk.session.join_decided(talk.asks_to_join(ACKED), Outcome(rights=Rights(write_broadcasts=False)))
+
+    assert told(talk.says("broadcast", HI)) == [error_reply("unauthorized")]
+
+
+def test_a_right_is_asked_at_its_first_use_and_what_comes_meanwhile_is_held():
+    talk = Talk()
+    channel = talk.asks_to_join(ACKED)
+    talk.session.join_decided(channel, Outcome(rights=Rights(read_broadcasts=True)))
+
+    assert talk.says("broadcast", HI, ref="1") == [Ask(channel, Right.WRITE_BROADCASTS)]
+    assert talk.says("broadcast", HI, ref="2") == []
+    assert talk.says("phx_leave") == []
+    effects = told(talk.session.right_decided(channel, Right.WRITE_BROADCASTS, is_allowed=True))
+    publish = Publish(channel, Broadcast("", verbatim=HI_TEXT))
+    assert effects == [
+        *(publish, OK_LEAVE.replace('"9"', '"1"'), publish, OK_LEAVE.replace('"9"', '"2"')),
+        *(Leave(channel), OK_LEAVE, CLOSED),
+    ]
+
+
+def test_a_right_that_was_refused_is_not_asked_again():
+    talk = Talk()
+    channel = talk.asks_to_join()
+    talk.session.join_decided(channel, Outcome(rights=Rights(read_broadcasts=True)))
+    talk.says("broadcast", HI)
+
+    assert talk.session.right_decided(channel, Right.WRITE_BROADCASTS, is_allowed=False) == []
+    assert talk.says("broadcast", HI) == []
+
+
+def test_a_right_that_nobody_waits_for_decides_nothing():
+    talk = Talk()
+    channel = talk.has_joined()
+    talk.says("phx_leave")
+
+    assert talk.session.right_decided(channel, Right.WRITE_BROADCASTS, is_allowed=False) == []
+    assert talk.session.right_decided(talk.has_joined(), Right.WRITE_BROADCASTS, is_allowed=False) == []
+
+
+def test_what_cannot_be_held_for_a_right_is_refused_and_the_right_is_not_asked():
+    talk = Talk(max_held=0)
+    channel = talk.asks_to_join()
+    talk.session.join_decided(channel, Outcome(rights=Rights(read_broadcasts=True)))
+
+    assert told(talk.says("broadcast", HI)) == [error_reply("TooManyMessages: The channel still waits for a decision")]
+
+
+def test_a_channel_that_breaks_while_it_waits_answers_what_was_held():
+    talk = Talk()
+    channel = talk.asks_to_join(ACKED)
+    talk.session.join_decided(channel, Outcome(rights=Rights(read_broadcasts=True)))
+    talk.says("broadcast", HI)
+
+    assert told(talk.session.broken(channel))[-1] == error_reply("unmatched topic", join_ref="null")
+
+
+def test_a_channel_that_is_shut_is_told_why_and_closed():
+    talk = Talk()
+    channel = talk.has_joined()
+
+    assert told(talk.session.shut(channel, "Too many messages per second")) == [
+        Leave(channel),
+        system("error", "Too many messages per second").replace("postgres_changes", "system"),
+        CLOSED,
+    ]
+    assert talk.session.shut(channel, "again") == []
+
+
+# Presence
+
+
+PRESENT = {"config": {"presence": {"key": "ada"}}}
+
+
+@pytest.mark.parametrize(
+    ("payload", "members"),
+    [
+        ({"type": "presence", "event": "track", "payload": {"name": "ada"}}, b'"name":"ada"'),
+        ({"event": "TRACK", "payload": {"b": [1], "a": None}}, b'"a":null,"b":[1]'),
+        ({"event": "track", "payload": {"phx_ref": "x", "phx_ref_prev": "y", "a": 1}}, b'"a":1'),
+        ({"event": "track", "payload": {}}, b""),
+        ({"event": "track", "payload": None}, b""),
+        ({"event": "track"}, b""),
+    ],
+)
+def test_a_track_is_replied_to_and_makes_the_channel_present(payload, members):
+    talk = Talk()
+    channel = talk.has_joined(PRESENT)
+
+    assert told(talk.says("presence", payload)) == [OK_LEAVE, Track(channel, members)]
+
+
+def test_an_untrack_is_replied_to():
+    talk = Talk()
+    channel = talk.has_joined(PRESENT)
+
+    assert told(talk.says("presence", {"event": "Untrack", "payload": {}})) == [OK_LEAVE, Untrack(channel)]
+
+
+@pytest.mark.parametrize("payload", [{}, {"event": None}, {"event": 5}, {"event": ""}])
+def test_a_presence_message_without_an_event_is_ok_and_does_nothing(payload):
+    talk = Talk()
+    talk.has_joined(PRESENT)
+
+    assert told(talk.says("presence", payload)) == [OK_LEAVE]
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        ({"event": "track", "payload": [1]}, "Presence track payload must be a map"),
+        ({"event": "track", "payload": "x"}, "Presence track payload must be a map"),
+        ({"event": "nonsense"}, "Unknown presence event"),
+        ([], "Presence payload must be a map"),
+        ("x", "Presence payload must be a map"),
+    ],
+)
+def test_a_presence_message_that_means_nothing_is_an_error(payload, reason):
+    talk = Talk()
+    talk.has_joined(PRESENT)
+
+    assert told(talk.says("presence", payload)) == [error_reply(reason)]
+
+
+def test_a_track_on_a_channel_that_declined_presence_lets_it_watch_first():
+    talk = Talk()
+    channel = talk.has_joined(QUIET)
+
+    assert told(talk.says("presence", {"event": "track"})) == [OK_LEAVE, Watch(channel), Track(channel, b"")]
+    assert told(talk.says("presence", {"event": "track"})) == [OK_LEAVE, Track(channel, b"")]
+
+
+def test_a_channel_of_the_oldest_protocol_watches_once_it_tracks():
+    talk = Talk("1.0.0")
+    channel = talk.asks_to_join({})
+    assert len(told(talk.session.join_decided(channel, Outcome()))) == 1
+
+    assert told(talk.says("presence", {"event": "track"}))[1:] == [Watch(channel), Track(channel, b"")]
+
+
+def test_a_track_that_may_not_be_read_by_its_own_channel_does_not_let_it_watch():
+    talk = Talk()
+    channel = talk.asks_to_join(QUIET)
+    talk.session.join_decided(channel, Outcome(rights=Rights(write_presence=True)))
+
+    assert told(talk.says("presence", {"event": "track"})) == [OK_LEAVE, Track(channel, b"")]
+
+
+def test_the_right_to_track_is_asked_at_its_first_use():
+    talk = Talk()
+    channel = talk.asks_to_join(PRESENT)
+    talk.session.join_decided(channel, Outcome(rights=Rights(read_presence=True)))
+
+    assert talk.says("presence", {"event": "track"}) == [Ask(channel, Right.WRITE_PRESENCE)]
+    assert told(talk.session.right_decided(channel, Right.WRITE_PRESENCE, is_allowed=False)) == [
+        error_reply("unauthorized")
+    ]
+    assert told(talk.says("presence", {"event": "untrack"})) == [OK_LEAVE, Untrack(channel)]
+
+
+# Limits
+
+
+def shut(channel, text):
+    return [Leave(channel), system("error", text).replace("postgres_changes", "system"), CLOSED]
+
+
+def test_too_many_messages_shut_the_channel_that_handles_one():
+    talk = Talk(max_messages_per_s=0.05)  # three a minute
+    channel = talk.has_joined()
+    other = talk.has_joined(topic="realtime:other")
+    for now_s in (0.0, 1.0):
+        assert len(talk.says("broadcast", HI, now_s=now_s)) == 1
+    for _ in range(5):
+        talk.says("heartbeat", topic="phoenix")
+
+    assert told(talk.says("broadcast", HI, now_s=2.0)) == shut(channel, "Too many messages per second")
+    assert other.state is State.JOINED
+    assert talk.says("broadcast", HI, topic="realtime:other", now_s=3.0)[0] == Leave(other)
+    assert talk.limited == {"messages": 2}
+
+
+def test_too_many_presence_messages_shut_the_channel():
+    talk = Talk(max_presence_per_s=0.05)
+    channel = talk.has_joined(PRESENT)
+    talk.says("presence", {"event": "track"})
+    talk.says("presence", {"event": "untrack"}, now_s=59.0)
+
+    assert told(talk.says("presence", {"event": "track"}, now_s=59.5)) == (
+        shut(channel, "Too many presence messages per second")
+    )
+    assert talk.limited == {"presence": 1}
+
+
+def test_too_many_presence_calls_in_a_while_shut_the_channel():
+    talk = Talk(max_presence_calls=2)
+    channel = talk.has_joined(PRESENT)
+    for now_s in (0.0, 29.0, 30.0):
+        assert len(talk.says("presence", {}, now_s=now_s)) == 1
+
+    assert told(talk.says("presence", {}, now_s=58.0)) == shut(channel, "Client presence rate limit exceeded")
+    assert talk.limited == {"presence_calls": 1}
+
+
+def test_a_track_that_is_too_large_shuts_the_channel():
+    talk = Talk(max_payload_bytes=10)
+    channel = talk.has_joined(PRESENT)
+    assert len(talk.says("presence", {"event": "track", "payload": {"a": "1"}})) == 2
+
+    assert told(talk.says("presence", {"event": "track", "payload": {"a": "1234"}})) == (
+        shut(channel, "Track message size exceeded")
+    )
 
 
 # What the owner has to tell
