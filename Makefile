@@ -25,7 +25,7 @@ help:
 	@echo "unit     the tests that need no server, in seconds"
 	@echo "check    lint, types, floors"
 	@echo "fix      format, and mend what the linter can"
-	@echo "bench    the measurements, as ratios (SCENARIO=capture|fanout|heartbeat|filters|all, ROUNDS=)"
+	@echo "bench    the measurements, as ratios (SCENARIO=capture|fanout|heartbeat|filters|api|all, ROUNDS=)"
 	@echo "lock     pin the packages anew (needs uv)"
 
 install: $(VENV)/.installed

@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python benchmarks/run.py [capture|fanout|heartbeat|filters|all] [--rounds N]`, or `make bench`.
+"""Run the benchmarks: `python benchmarks/run.py [capture|fanout|heartbeat|filters|api|all] [--rounds N]`, `make bench`.
 
 The exit code is 0 whatever the ratios are, 1 when a client did not get exactly what was sent, 2 when something that is
 to be measured does not run.
@@ -16,6 +16,7 @@ from database import database
 from fanout import fanout
 from filters import filters
 from heartbeat import heartbeat
+from listening import listening
 from load import MeasurementFailed
 from report import say
 
@@ -31,6 +32,7 @@ _SCENARIOS: dict[str, Callable[[Database, int], Results | Latencies | Costs]] = 
     "fanout": fanout,
     "heartbeat": heartbeat,
     "filters": filters,
+    "api": listening,
 }
 
 

@@ -16,6 +16,7 @@ from pgcast.model.change import Absent
 
 if TYPE_CHECKING:
     from pgcast.model.change import Change as CommittedChange
+    from pgcast.model.lsn import Lsn
 
 Event = Literal["INSERT", "UPDATE", "DELETE", "TRUNCATE"]
 """What happened to a row; TRUNCATE to a whole table."""
@@ -124,6 +125,11 @@ class _Listened(PlainChange):
         self._old_record = None
         self._listener = listener
         self.is_done = False
+
+    @property
+    def commit_lsn(self) -> Lsn:
+        """Of its transaction."""
+        return self._committed.transaction.commit_lsn
 
 
 class Change(_Listened):

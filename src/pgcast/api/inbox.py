@@ -28,12 +28,17 @@ _MAX_BYTES: Final = 4 << 20
 _TURN_S: Final = 0.005
 
 
-class Done(Protocol):
-    """What was handed over, and whether it is done."""
+class Held(Protocol):
+    """What was handed over."""
 
     @property
     def is_done(self) -> bool:
         """Whether the consumer is done with it."""
+        ...
+
+    @property
+    def commit_lsn(self) -> Lsn:
+        """Of its transaction."""
         ...
 
 
@@ -77,7 +82,7 @@ class Inbox:
         self._size_bytes = 0
         self._is_full = False
         self._gaps = 0
-        self._unfinished: deque[tuple[Done, Lsn]] = deque()
+        self._unfinished: deque[Held] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._turn_ends_s = 0.0
 
@@ -125,13 +130,25 @@ class Inbox:
             return NO_LSN
         self._forget_done()
         if self._unfinished:
-            return self._unfinished[0][1]
+            return self._unfinished[0].commit_lsn
         change = self._waiting[0][0] if self._waiting else None
         return None if change is None else change.transaction.commit_lsn
 
     # As the consumer sees it
 
     # fast path: per change
+    def read_now(self) -> Change | None:
+        """Return the next change if that takes no waiting; None if it does, or if others should have their turn."""
+        if not self._waiting or self._scan is not None or self._loop.time() > self._turn_ends_s or self.is_closed:
+            return None
+        change, size = self._waiting[0]
+        if change is not None:
+            self._waiting.popleft()
+            self._size_bytes -= size
+            if self._is_full:
+                self._make_room()
+        return change
+
     async def read(self) -> Change | None:
         """Return the next change, or None where changes were lost before the next one.
 
@@ -160,18 +177,13 @@ class Inbox:
             self._pop()
             return change
 
-    def read_now(self) -> Change | None:
-        """Return one more change that is there without waiting; None if the next one takes more."""
-        if not self._waiting or self._scan is not None or self._waiting[0][0] is None:
-            return None
-        change = self._waiting[0][0]
-        self._pop()
-        return change
-
-    def hand_over(self, done: Done, commit_lsn: Lsn) -> None:
+    # fast path: per change
+    def hand_over(self, held: Held) -> None:
         """Note that a change is with the consumer from now on."""
-        self._forget_done()
-        self._unfinished.append((done, commit_lsn))
+        unfinished = self._unfinished
+        while unfinished and unfinished[0].is_done:
+            unfinished.popleft()
+        unfinished.append(held)
 
     @property
     def unfinished(self) -> int:
@@ -223,13 +235,17 @@ class Inbox:
             self._gaps -= 1
             # What came before a gap cannot be brought again by the slot that came after it.
             self._unfinished.clear()
-        if self._is_full and len(self._waiting) <= self._max_changes // 2 and self._size_bytes <= self._max_bytes // 2:
+        if self._is_full:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        if len(self._waiting) <= self._max_changes // 2 and self._size_bytes <= self._max_bytes // 2:
             self._is_full = False
             self._when_room()
 
     def _forget_done(self) -> None:
         unfinished = self._unfinished
-        while unfinished and unfinished[0][0].is_done:
+        while unfinished and unfinished[0].is_done:
             unfinished.popleft()
 
 

@@ -67,11 +67,13 @@ class Changes:
         elif self._current is not None:
             self._current.is_done = True
             self._current = None
-        committed = await self._inbox.read()
+        committed = self._inbox.read_now()
         if committed is None:
-            raise gap()
+            committed = await self._inbox.read()
+            if committed is None:
+                raise gap()
         change = self._current = Change(committed, self)
-        self._inbox.hand_over(change, committed.transaction.commit_lsn)
+        self._inbox.hand_over(change)
         return change
 
     def acknowledged(self) -> None:

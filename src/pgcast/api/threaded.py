@@ -85,7 +85,7 @@ class SyncChanges:
         batch: list[SyncChange] = []
         while committed is not None:
             change = SyncChange(committed, self)
-            inbox.hand_over(change, committed.transaction.commit_lsn)
+            inbox.hand_over(change)
             batch.append(change)
             committed = inbox.read_now() if len(batch) < room else None
         return batch

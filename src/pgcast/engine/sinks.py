@@ -62,17 +62,23 @@ class Sink(Protocol):
 
 
 class Sinks:
-    """All sinks of a node."""
+    """All sinks of a node.
+
+    Attributes:
+        is_used: Whether there is one.
+        is_waiting: Whether reading the WAL pauses for one.
+    """
 
     def __init__(self) -> None:
         self._index: Index[Sink] = Index()
         self._all: dict[Sink, None] = {}
         self._open: dict[Sink, None] = {}  # those that took something of the transaction that is being received
+        self.is_used = False
         self.is_waiting = False
         self._room = asyncio.Event()
 
     def __bool__(self) -> bool:
-        return bool(self._all)
+        return self.is_used
 
     def add(self, sink: Sink) -> None:
         """Hand it what it wants of all changes from now on.
@@ -84,11 +90,13 @@ class Sinks:
             raise ValueError("a sink cannot have filters that Postgres has to be asked about")
         self._index.add(sink, sink.entries)
         self._all[sink] = None
+        self.is_used = True
 
     def remove(self, sink: Sink) -> None:
         """Forget it; twice is safe."""
         if sink in self._all:
             del self._all[sink]
+            self.is_used = bool(self._all)
             self._open.pop(sink, None)
             self._index.remove(sink, sink.entries)
             self._room.set()

@@ -19,6 +19,7 @@ ALL = Entry(1, ROW_KINDS)
 
 @dataclass(eq=False)
 class Held:
+    commit_lsn: Lsn
     is_done: bool = False
 
 
@@ -67,11 +68,10 @@ async def test_the_oldest_that_is_not_done_is_not_safe():
     assert inbox.unsafe_from is None
     give(inbox, 10, 20, 30)
     assert inbox.unsafe_from == 10
-    first, second = Held(), Held()
+    first, second = Held(Lsn(10)), Held(Lsn(20))
     for held in (first, second):
-        one = await inbox.read()
-        assert one is not None
-        inbox.hand_over(held, one.transaction.commit_lsn)
+        await inbox.read()
+        inbox.hand_over(held)
     assert (inbox.unsafe_from, inbox.unfinished) == (10, 2)
     second.is_done = True
     assert inbox.unsafe_from == 10
@@ -119,9 +119,8 @@ async def test_a_gap_comes_behind_what_was_taken_and_nothing_is_safe_until_it_wa
     inbox.lost()
     inbox.lost()
     give(inbox, 5)
-    held = Held()
     await inbox.read()
-    inbox.hand_over(held, Lsn(10))
+    inbox.hand_over(Held(Lsn(10)))
     assert inbox.unsafe_from == NO_LSN
     assert await lsns(inbox, 1) == [None]
     assert inbox.unfinished == 0, "a slot that is gone brings nothing again"
@@ -141,11 +140,13 @@ async def test_breaks_and_commits_change_nothing():
 async def test_more_can_be_read_without_waiting():
     inbox = make()
     assert inbox.read_now() is None
-    give(inbox, 10)
+    give(inbox, 10, 20)
+    assert inbox.read_now() is None, "after so long others come first"
     inbox.lost()
+    assert await lsns(inbox, 1) == [10]
     one = inbox.read_now()
     assert one is not None
-    assert one.transaction.commit_lsn == 10
+    assert one.transaction.commit_lsn == 20
     assert inbox.read_now() is None, "a gap is not read by the way"
 
 
