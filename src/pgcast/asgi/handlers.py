@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Handler:
+class ChangeHandler:
     """A function, and what it wants.
 
     Attributes:
@@ -64,7 +64,7 @@ class Handling:
         inbox: Where they wait.
     """
 
-    def __init__(self, handler: Handler, node: Node, inbox: Inbox) -> None:
+    def __init__(self, handler: ChangeHandler, node: Node, inbox: Inbox) -> None:
         self._handler = handler
         self._node = node
         self._inbox = inbox
@@ -94,7 +94,7 @@ class Handling:
         return {"handler": self._handler.name}
 
 
-async def begin(handler: Handler, node: Node, catalog: Catalog, publications: Sequence[str]) -> Handling:
+async def begin(handler: ChangeHandler, node: Node, catalog: Catalog, publications: Sequence[str]) -> Handling:
     """Have a handler called for all that commits from now on, exactly.
 
     Raises:

@@ -17,7 +17,7 @@ from pgcast.api.listening import DEFAULT_EVENTS
 from pgcast.api.logs import log_to_standard_logging
 from pgcast.app import Carried, carried
 from pgcast.asgi.fast import FastWebSockets
-from pgcast.asgi.handlers import Handler, begin
+from pgcast.asgi.handlers import ChangeHandler, begin
 from pgcast.asgi.lifespan import Lifespan
 from pgcast.asgi.websocket import serve_websocket
 from pgcast.model.errors import SettingsError
@@ -70,7 +70,7 @@ class MountedServer:
             )
         self.connections: set[Connection] = set()
         self._path = path
-        self._handlers: list[Handler] = []
+        self._handlers: list[ChangeHandler] = []
         self._inside: Carried | None = None
         self._stack: contextlib.AsyncExitStack | None = None
 
@@ -110,7 +110,7 @@ class MountedServer:
             if self._inside is not None:
                 raise SettingsError("the server runs already: register handlers before it starts")
             names = (tables,) if isinstance(tables, str) else tuple(tables)
-            self._handlers.append(Handler(function, names, tuple(events), filter, when_gap))
+            self._handlers.append(ChangeHandler(function, names, tuple(events), filter, when_gap))
             return function
 
         return register
