@@ -34,20 +34,24 @@ from pgcast.sockets.handshake import Admission, Refusal, TokenDoorkeeper
 from pgcast.sockets.options import SocketOptions
 from pgcast.sockets.protocol import Connection, close_idle
 from pgcast.state import StateFile
+from pgcast.web.broadcast import BroadcastRoute, HttpLimits
 from pgcast.web.forwarded import Forwarded
 from pgcast.web.routes import make_web, metrics_route
-from pgcast.web.tls import server_context
+from pgcast.web.tls import keep_renewed, server_context
+from pgcast.web.tokens import TokenAuthorizer
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Generator, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Generator, Mapping, Sequence
     from pathlib import Path
 
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp
 
+    from pgcast.auth.keys import Keys
     from pgcast.engine.clients import Client
     from pgcast.engine.ports import Outlet
+    from pgcast.model.claims import Claims
     from pgcast.sockets.handshake import Doorkeeper
     from pgcast.sockets.protocol import Switchboard
 
@@ -111,7 +115,13 @@ def make_node(settings: Settings) -> Node:
             hold_s=settings.hold_s,
             legacy_as_text=settings.legacy_values is LegacyValues.TEXT,
         ),
-        client=Limits(max_channels=settings.max_channels),
+        client=Limits(
+            max_channels=settings.max_channels,
+            max_payload_bytes=settings.max_payload_bytes,
+            max_messages_per_s=settings.max_messages_per_s,
+            max_presence_per_s=settings.max_presence_per_s,
+            max_presence_calls=settings.max_presence_calls,
+        ),
         lag=LagLimits(
             warn_bytes=settings.lag_warn_mb * _MB,
             max_bytes=settings.max_replication_lag_mb * _MB,
@@ -120,7 +130,7 @@ def make_node(settings: Settings) -> Node:
         max_clients=settings.max_connections,
     )
     backoff = Backoff(settings.db_reconnect_backoff_min / 1000, settings.db_reconnect_backoff_max / 1000)
-    return Node(database, Payloads(), limits, backoff)
+    return Node(database, Payloads(max_bytes=settings.max_record_bytes), limits, backoff)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +168,16 @@ async def carried(settings: Settings, routes: Sequence[BaseRoute] = ()) -> Async
     state = _State(node, settings.state_dir)
     keys = shared_secret(settings.jwt_secret.get_secret_value()) if settings.jwt_secret is not None else None
     proxies = TrustedProxies(settings.trusted_proxies)
-    metrics = [metrics_route(registry_of(node))] if settings.exposes_metrics else []
+    ours = [
+        _broadcast_route(node, settings, keys if settings.authenticates else None),
+        *([metrics_route(registry_of(node))] if settings.exposes_metrics else []),
+    ]
     try:
         await node.start()
         async with state.kept():
             yield Carried(
                 node,
-                Forwarded(make_web(node.pipeline.health, [*routes, *metrics]), proxies),
+                Forwarded(make_web(node.pipeline.health, [*routes, *ours]), proxies),
                 _Switchboard(node, by_subject=settings.resume is ResumeBy.IDENTITY),
                 TokenDoorkeeper(keys if settings.authenticates else None, settings.jwt_claim_validators),
                 SocketOptions(max_frame_bytes=settings.max_frame_bytes, idle_s=settings.idle_s, proxies=proxies),
@@ -263,15 +276,19 @@ class Server:
         )
         _tell_what_matters(settings)
         connections = server.server_state.connections
-        garbage = asyncio.create_task(_collect_garbage(lambda: len(connections)))
-        idle = asyncio.create_task(close_idle(connections, settings.idle_s))
-        for task in (garbage, idle):
-            task.add_done_callback(_say_why)
+        chores = [
+            asyncio.create_task(_collect_garbage(lambda: len(connections))),
+            asyncio.create_task(close_idle(connections, settings.idle_s)),
+        ]
+        if tls is not None and settings.tls_cert is not None and settings.tls_key is not None:
+            chores.append(asyncio.create_task(keep_renewed(tls, settings.tls_cert, settings.tls_key)))
+        for chore in chores:
+            chore.add_done_callback(_say_why)
         try:
             await server.serve(sockets=[listening])
         finally:
-            idle.cancel()
-            garbage.cancel()
+            for chore in chores:
+                chore.cancel()
 
 
 class _State:
@@ -396,6 +413,22 @@ class _Switchboard:
 
     def connect(self, admission: Admission, outlet: Outlet) -> Client:
         return self._node.connect(admission.serializer, outlet, _identity_of(admission, self._by_subject))
+
+
+def _broadcast_route(node: Node, settings: Settings, keys: Keys | None) -> BroadcastRoute:
+    async def may_publish(
+        topics: Collection[str], claims: Claims | None, headers: Mapping[str, str]
+    ) -> Collection[str]:
+        del topics, claims, headers
+        return ()  # nobody decides on private rooms yet
+
+    limits = HttpLimits(
+        max_payload_bytes=settings.max_payload_bytes,
+        max_body_bytes=settings.max_frame_bytes,
+        max_messages_per_s=settings.max_messages_per_s,
+    )
+    authorize = TokenAuthorizer(keys, settings.jwt_claim_validators)
+    return BroadcastRoute(node.rooms, authorize, may_publish, limits, node.limited)
 
 
 def _identity_of(admission: Admission, by_subject: bool) -> Identity | None:  # noqa: FBT001 - one of two ways

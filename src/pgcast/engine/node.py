@@ -70,7 +70,7 @@ class Node:
 
     def __init__(self, database: Database, payloads: Payloads, limits: NodeLimits, backoff: Backoff) -> None:
         self.hub = Hub(payloads, limits.hub)
-        self.rooms = Rooms(limits.hub.ring_bytes, self.hub.budget, gap_s=limits.hub.flush_gap_s)
+        self.rooms = Rooms(limits.hub.ring_bytes, self.hub.budget, gap_s=limits.hub.flush_gap_s, hold=self.hub.hold)
         self.pipeline = Pipeline(database, self.hub, backoff, self._tell_gap)
         self.watch = Watch(database.observer, self.pipeline, self.hub, limits.lag)
         self.clients: dict[Client, None] = {}

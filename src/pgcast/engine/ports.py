@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from pgcast.engine.partitions import Attached
     from pgcast.matching.conditions import Question
     from pgcast.model.lsn import Lsn
     from pgcast.model.relation import Relation, Table, TypeShape
@@ -151,6 +152,14 @@ class Catalog(Protocol):
 
         Args:
             is_fresh: Ask the database after this call; otherwise the answer may be as old as a second.
+
+        Raises:
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+    async def attached(self) -> Attached:
+        """Return which partitions are attached below the tables that the publications name.
 
         Raises:
             DatabaseError: The database could not be asked.
