@@ -78,6 +78,18 @@ async def test_a_lost_slot_is_told_in_its_place_and_the_iterator_goes_on(todos: 
         assert await ids(changes, 1) == [3]
 
 
+@pytest.mark.fault
+async def test_a_temporary_slot_that_went_with_its_connection_is_told_too(todos: Database):
+    async with pgcast.listen(todos.dsn) as changes:
+        await run(todos, "insert into todos values (1)")
+        assert await ids(changes, 1) == [1]
+        await run(todos, "select pg_terminate_backend(active_pid) from pg_replication_slots where temporary")
+        with pytest.raises(pgcast.GapDetected):
+            await some(changes, 1)
+        await run(todos, "insert into todos values (2)")
+        assert await ids(changes, 1) == [2]
+
+
 async def _drop_slot(database: Database) -> None:
     """Take the slot away from its reader, however quick that is to come back."""
     statement = f"""

@@ -306,3 +306,43 @@ def test_settings_that_cannot_be_used_are_named(variables: dict[str, str], words
     with pytest.raises(pgcast.SettingsError) as raised:
         pgcast.MountedServer(**variables)  # type: ignore[arg-type]
     assert words in f"{raised.value.message} {raised.value.hint}"
+
+
+@asynccontextmanager
+async def joined(published: Database, **variables: str) -> AsyncIterator[RealtimeClient]:
+    """A client of a server that is mounted the slow way."""
+    app = fastapi_app(Log())
+    pgcast.mount(app, DATABASE_URL=published.dsn, **EVERYBODY, **variables)
+    async with served(app) as address, RealtimeClient(f"ws://{address}/realtime/v1/websocket") as client:
+        await client.join("realtime:room", {"event": "*", "schema": "public", "table": "todos"})
+        yield client
+
+
+async def test_a_silent_client_is_sent_away(published: Database):
+    async with joined(published, PGCAST_IDLE_S="0.3") as client:
+        assert await close_code(client) == 1012
+
+
+async def test_a_client_that_says_too_much_at_once_is_sent_away(published: Database):
+    async with joined(published, PGCAST_MAX_FRAME_BYTES="1024") as client:
+        await client.push("phoenix", "heartbeat", {"long": "x" * 2000})
+        assert await close_code(client) == 1009
+
+
+async def test_a_slow_reader_slows_nobody_and_is_sent_away_when_the_window_has_passed_it(published: Database):
+    small = {"PGCAST_WINDOW_MB": "1", "PGCAST_RING_MB": "1", "PGCAST_HOLD_S": "0"}
+    count = 20_000
+    async with joined(published, **small) as slow:
+        slow.socket.transport.pause_reading()
+        address = slow.socket.remote_address
+        async with RealtimeClient(f"ws://{address[0]}:{address[1]}/realtime/v1/websocket") as quick:
+            await quick.join("realtime:quick", {"event": "INSERT", "schema": "public", "table": "todos"})
+            for first in range(1, count, 1000):
+                await run(
+                    published,
+                    f"insert into todos select g, repeat('x', 1000) from generate_series({first}, {first + 999}) g",
+                )
+                got = await quick.changes(1000)
+                assert [change["record"]["id"] for change in got] == list(range(first, first + 1000))
+        slow.socket.transport.resume_reading()
+        assert await close_code(slow) == 1013
