@@ -109,6 +109,7 @@ async def _drop_slot(database: Database) -> None:
 
 
 @pytest.mark.fault
+@pytest.mark.postgres(13, why="Postgres keeps all the WAL that a slot needs")
 async def test_a_slot_that_was_invalidated_while_the_program_was_away_is_told_at_once(own_cluster: ClusterFactory):
     cluster = own_cluster(settings={"max_slot_wal_keep_size": "1MB", "min_wal_size": "32MB", "max_wal_size": "32MB"})
     with cluster.connect() as connection:
