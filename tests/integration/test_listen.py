@@ -60,9 +60,7 @@ async def test_only_what_was_asked_for_comes(todos: Database):
         pgcast.listen(todos.dsn, tables=["public.notes", "todos"], events=["DELETE"]) as ends,
     ):
         await run(todos, "insert into todos select g, 'x' from generate_series(1, 4) g; insert into notes values (9)")
-        await run(
-            todos, "update todos set title = 'y'; delete from notes; insert into todos values (7)"
-        )
+        await run(todos, "update todos set title = 'y'; delete from notes; insert into todos values (7)")
         assert await ids(some_inserts, 3) == [3, 4, 7]
         (deleted,) = await some(ends, 1)
         assert (deleted.event, deleted.table) == ("DELETE", "notes")

@@ -123,6 +123,14 @@ async def test_in_fastapi_clients_and_the_application_s_own_routes_share_a_port(
             await run(published, "insert into todos values (1, 'milk')")
             (change,) = await client.changes(1)
             assert change["record"] == {"id": 1, "title": "milk", "done": False}
+            await client.join("realtime:a/b")
+            async with httpx.AsyncClient(base_url=f"http://{address}/realtime/v1") as http:
+                sent = await http.post("/api/broadcast/a%2Fb/events/hello", json={"who": "you"})
+                assert sent.status_code == 202
+            async with asyncio.timeout(DEADLINE_S):
+                while isinstance(message := await client.socket.recv(), str):
+                    continue  # broadcasts are binary in this protocol
+            assert message.endswith(b'realtime:a/bhello{"who":"you"}')
     assert log.noted == ["up", "down"]
 
 

@@ -52,6 +52,7 @@ class MountedServer:
         variables: Settings, by the names that they have in the environment; they win over it.
 
     Attributes:
+        path: As given.
         connections: Those of the fast path.
 
     Raises:
@@ -69,7 +70,7 @@ class MountedServer:
                 hint="set JWT_SECRET, or say SECURE_CHANNELS=false to let everybody in who reaches the application",
             )
         self.connections: set[Connection] = set()
-        self._path = path
+        self.path = path
         self._handlers: list[ChangeHandler] = []
         self._inside: Carried | None = None
         self._stack: contextlib.AsyncExitStack | None = None
@@ -158,11 +159,11 @@ class MountedServer:
 
     def target_of(self, path: str) -> str | None:
         """Return the path that the standalone server has for a WebSocket's path; None where it is none of ours."""
-        return _STANDALONE_PATH if path == f"{self._path}/websocket" else None
+        return _STANDALONE_PATH if path == f"{self.path}/websocket" else None
 
     def below(self, path: str) -> str | None:
         """Return a path without ours before it; None where it is none of ours."""
-        return path.removeprefix(self._path) if path.startswith(f"{self._path}/") else None
+        return path.removeprefix(self.path) if path.startswith(f"{self.path}/") else None
 
 
 class Wrapped:
@@ -197,8 +198,9 @@ class Wrapped:
             await send({"type": "http.response.start", "status": 503, "headers": headers})
             await send({"type": "http.response.body", "body": _NOT_STARTED})
             return
-        raw = (path or "").encode()
-        await inside.web({**scope, "path": path, "raw_path": raw, "root_path": ""}, receive, send)  # type: ignore[arg-type]
+        before = f"{scope.get('root_path', '')}{self._server.path}".encode()
+        raw_path = (scope.get("raw_path") or scope["path"].encode()).removeprefix(before)
+        await inside.web({**scope, "path": path, "raw_path": raw_path, "root_path": ""}, receive, send)  # type: ignore[arg-type]
 
     async def _websocket(self, scope: dict[str, Any], receive: Receive, send: Send, target: str | None) -> None:
         inside = self._server.inside
