@@ -327,7 +327,7 @@ async def joined(published: Database, **variables: str) -> AsyncIterator[Realtim
 
 
 async def test_a_silent_client_is_sent_away(published: Database):
-    async with joined(published, PGCAST_IDLE_S="0.3") as client:
+    async with joined(published, PGCAST_IDLE_S="2") as client:
         assert await close_code(client) == 1012
 
 
