@@ -90,6 +90,18 @@ async def test_a_temporary_slot_that_went_with_its_connection_is_told_too(todos:
         assert await ids(changes, 1) == [2]
 
 
+@pytest.mark.fault
+def test_a_gap_is_told_without_an_event_loop_too(todos: Database):
+    with pgcast.listen_sync(todos.dsn) as changes:
+        todos.execute("insert into todos values (1)")
+        assert (next(changes).record or {})["id"] == 1
+        todos.execute("select pg_terminate_backend(active_pid) from pg_replication_slots where temporary")
+        with pytest.raises(pgcast.GapDetected):
+            next(changes)
+        todos.execute("insert into todos values (2)")
+        assert (next(changes).record or {})["id"] == 2
+
+
 async def _drop_slot(database: Database) -> None:
     """Take the slot away from its reader, however quick that is to come back."""
     statement = f"""

@@ -93,7 +93,7 @@ class Inbox:
         """Take a change over."""
         del ids
         if self._is_full and not self._keeps_all:
-            self.lost()
+            self._tell_gap()
             return
         size = len(change.record or b"") + len(change.old_record or b"")
         self._waiting.append((change, size))
@@ -111,10 +111,7 @@ class Inbox:
 
     def lost(self) -> None:
         """Have the consumer told that changes were lost, behind those that it has still to read."""
-        if not self._waiting or self._waiting[-1][0] is not None:
-            self._waiting.append((None, 0))
-            self._gaps += 1
-        self.wake()
+        self._tell_gap()
 
     @property
     def is_full(self) -> bool:
@@ -227,6 +224,12 @@ class Inbox:
             self._turn_ends_s = self._loop.time() + _TURN_S
         if self.is_closed:
             raise StopAsyncIteration
+
+    def _tell_gap(self) -> None:
+        if not self._waiting or self._waiting[-1][0] is not None:
+            self._waiting.append((None, 0))
+            self._gaps += 1
+        self.wake()
 
     def _pop(self) -> None:
         change, size = self._waiting.popleft()

@@ -87,6 +87,12 @@ class Handling:
                     log.warning("changes were passed over: a handler was too slow, or the slot lost", **self._words())
                     if self._handler.when_gap is not None:
                         await self._handler.when_gap()
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # Nobody ends this task: something that the function waited for was cancelled.
+                log.warning("a handler was cancelled", **self._words())
             except Exception:
                 log.exception("a handler failed", **self._words())
 
@@ -123,9 +129,14 @@ class _Inbox(Inbox):
         self, snapshot: Snapshot, entries: Sequence[Entry], catalog: Catalog, *, when_room: Callable[[], None]
     ) -> None:
         super().__init__(entries, catalog, keeps_all=False, when_room=when_room)
-        self._snapshot = snapshot
+        self._snapshot: Snapshot | None = snapshot
 
     def take(self, change: Change, ids: tuple[int, ...]) -> None:
-        transaction = change.transaction
-        if transaction.commit_lsn >= self._snapshot.insert_lsn or not self._snapshot.sees(transaction.xid):
+        transaction, seen = change.transaction, self._snapshot
+        if seen is None or transaction.commit_lsn >= seen.insert_lsn or not seen.sees(transaction.xid):
             super().take(change, ids)
+
+    def lost(self) -> None:
+        # Perhaps another database, of which the snapshot knows nothing.
+        self._snapshot = None
+        super().lost()

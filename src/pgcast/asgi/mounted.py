@@ -90,9 +90,9 @@ class MountedServer:
     ) -> Callable[[F], F]:
         """Register an async function that is called for each change that commits while the server runs.
 
-        One call at a time, in commit order. One that raises is logged, one that is slow has a queue of its own; where
-        that is full, changes are passed over and `when_gap` is called. What a crash interrupts is not repeated: for
-        work that must not be missed there is `pgcast.listen`.
+        One call at a time, in commit order. One that raises is logged, one that is slow has a queue of its own;
+        where that is full, changes are passed over and `when_gap` is called. What a stop or a crash interrupts
+        is not repeated: for work that must not be missed there is `pgcast.listen`.
 
         Args:
             tables: `schema.table`, `table` (in public), `schema.*` or `*`; one, or several.
