@@ -95,7 +95,7 @@ class Hub:
         """
         self.window.append(change, size_bytes, now_s)
         current = views = None
-        for group, ids in self._index.match(change):
+        for group, ids in self._index.match(change) if self._groups else ():
             if not group.level and not group.behind:
                 continue  # those who read the window find it there
             if not group.pending:
@@ -112,7 +112,7 @@ class Hub:
                 self.flusher.pending_bytes += group.add(key, data)
         if self._tells_left and change.kind is Kind.UPDATE:
             self._publish_left(change)
-        if self.sinks:
+        if self.sinks.is_used:
             self.sinks.take(change)
 
     def commit(self, end_lsn: Lsn) -> None:
