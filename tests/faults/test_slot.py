@@ -112,14 +112,22 @@ async def test_an_invalidated_slot_is_made_anew_and_every_client_told(
         assert (await client.change())["data"]["record"]["id"] == 1
 
 
-async def test_a_publication_made_anew_is_a_gap_that_is_told(node: Node, published: Database):
+@pytest.mark.parametrize(
+    ("away", "back"),
+    [
+        ("drop publication supabase_realtime", "create publication supabase_realtime for all tables"),
+        ("alter publication supabase_realtime rename to p", "alter publication p rename to supabase_realtime"),
+    ],
+    ids=["dropped", "renamed"],
+)
+async def test_a_publication_that_was_away_is_a_gap_that_is_told(node: Node, published: Database, away: str, back: str):
     """From 18 on Postgres drops the changes in silence; before, the slot is stuck for good."""
     async with RealtimeClient(node.url) as client:
         await client.join("realtime:room", {"event": "*", "schema": "public"})
-        published.execute("drop publication supabase_realtime")
+        published.execute(away)
         published.execute("insert into todos values (1, 'lost')")
         await eventually(lambda: "supabase_realtime" in (why_not_ready(node) or ""))
-        published.execute("create publication supabase_realtime for all tables")
+        published.execute(back)
         await gap(client)
         await eventually(lambda: why_not_ready(node) is None)
         published.execute("insert into todos values (2, 'live')")
@@ -255,3 +263,25 @@ async def test_a_silent_server_is_not_ready_within_seconds_and_comes_back(
     finally:
         os.kill(row[0], signal.SIGCONT)
     await eventually(lambda: why_not_ready(node) is None)
+
+
+async def test_a_slot_that_a_hung_predecessor_holds_is_taken_once_postgres_frees_it(
+    own_cluster: ClusterFactory, start_node: NodeFactory
+):
+    """Nobody ends its walsender: one that is blocked in a write would be wedged by that."""
+    cluster = own_cluster(settings={"wal_sender_timeout": "3s"})
+    prepare(cluster)
+    first = start_node(cluster.dsn())
+    os.kill(first.pid, signal.SIGSTOP)
+    try:
+        execute(cluster, "insert into todos values (1, 'x')")
+        second = await asyncio.to_thread(start_node, cluster.dsn(), SLOT_NAME=first.environment["SLOT_NAME"])
+        async with RealtimeClient(second.url) as client:
+            await client.join("realtime:room", TODOS)
+            execute(cluster, "insert into todos values (2, 'x')")
+            assert (await client.change())["data"]["record"]["id"] == 2
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    await eventually(lambda: "is active for PID" in (why_not_ready(first) or ""))
+    second.stop()
+    await eventually(lambda: why_not_ready(first) is None)
