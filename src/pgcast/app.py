@@ -126,7 +126,8 @@ def make_node(settings: Settings) -> Node:
         ),
         max_clients=settings.max_connections,
     )
-    backoff = Backoff(settings.db_reconnect_backoff_min / 1000, settings.db_reconnect_backoff_max / 1000)
+    longest_s = settings.db_reconnect_backoff_max / 1000
+    backoff = Backoff(min(settings.db_reconnect_backoff_min / 1000, longest_s), longest_s)
     return Node(database, Payloads(max_bytes=settings.max_record_bytes), limits, backoff)
 
 
