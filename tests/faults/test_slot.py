@@ -16,7 +16,6 @@ import pytest
 from faults.following import TODOS, changes, joined
 from fix_node import Node, NodeFactory
 from fix_postgres import ClusterFactory
-from pgcast.devdb.binaries import Binaries
 from pgcast.devdb.cluster import Cluster
 from pgcast.devdb.template import Database
 from realtime_client import RealtimeClient
@@ -79,6 +78,7 @@ async def test_a_slot_dropped_while_the_server_was_away_is_made_anew_and_the_gap
         assert (await client.change())["data"]["record"]["id"] == 3
 
 
+@pytest.mark.postgres(13, why="max_slot_wal_keep_size came with version 13")
 async def test_an_invalidated_slot_is_made_anew_and_every_client_told(
     own_cluster: ClusterFactory, start_node: NodeFactory
 ):
@@ -231,10 +231,10 @@ async def test_commits_do_not_hang_where_everybody_counts_as_a_standby(
 
 
 async def test_a_failover_slot_is_made_where_postgres_has_them(
-    published: Database, start_node: NodeFactory, postgres_binaries: Binaries
+    published: Database, start_node: NodeFactory, postgres_version: int
 ):
     node = start_node(published.dsn, start=False, PGCAST_FAILOVER_SLOT="true")
-    if int(postgres_binaries.version().partition(".")[0]) >= 17:
+    if postgres_version >= 17:
         node.start()
         slot = node.environment["SLOT_NAME"]
         assert published.execute(f"select failover from pg_replication_slots where slot_name = '{slot}'") == [(True,)]
