@@ -18,8 +18,10 @@ from database import database
 from fanout import fanout
 from filters import filters
 from heartbeat import heartbeat
+from listening import listening
 from load import MeasurementFailed
 from report import say
+from webhooks import webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +35,8 @@ _SCENARIOS: dict[str, Callable[[Database, int], Results | Latencies | Costs | Fi
     "fanout": fanout,
     "heartbeat": heartbeat,
     "filters": filters,
+    "webhooks": webhooks,
+    "api": listening,
     "broadcast": broadcast,
     "presence": presence,
     "memory": memory,

@@ -14,6 +14,7 @@ from pgcast.cli.health import health
 from pgcast.cli.serve import serve
 from pgcast.cli.tail import tail
 from pgcast.cli.variables import ListingCommand
+from pgcast.cli.webhooks import webhooks
 
 app = typer.Typer(
     name="pgcast",
@@ -46,3 +47,4 @@ app.command("doctor")(doctor)
 app.command("tail")(tail)
 app.command("config")(config)
 app.command("health")(health)
+app.add_typer(webhooks, name="webhooks")

@@ -325,7 +325,7 @@ class Client:
         """
         around = self._around
         if channel.legacy_topic is not None:
-            entries = await legacy_entries_of(channel.legacy_topic, around.catalog)
+            entries = await legacy_entries_of(channel.legacy_topic, around.catalog, around.hub.served)
         else:
             for binding in channel.bindings:
                 if binding.since is not None:

@@ -20,6 +20,7 @@ from pgcast.fanout.ring import Ring, RingBudget
 from pgcast.fanout.window import Window
 from pgcast.matching.index import Index
 from pgcast.model.change import Kind
+from pgcast.model.served import ServedTopics
 
 if TYPE_CHECKING:
     from pgcast.changes.payload import Payloads
@@ -69,6 +70,7 @@ class Hub:
         self.window = Window(limits.window_bytes, limits.window_s)
         self.hold = Hold(limits.hold_s)
         self.sinks = Sinks()
+        self.served = ServedTopics()  # may be replaced; counts for later joins
         self.readers = Readers(self.window, payloads, as_text=limits.legacy_as_text)
         self.flusher = Flusher(self.window, self.readers, self.hold, gap_s=limits.flush_gap_s)
         self.readers.when_level = self.flusher.make_level
@@ -93,7 +95,7 @@ class Hub:
         """
         self.window.append(change, size_bytes, now_s)
         current = views = None
-        for group, ids in self._index.match(change):
+        for group, ids in self._index.match(change) if self._groups else ():
             if not group.level and not group.behind:
                 continue  # those who read the window find it there
             if not group.pending:
@@ -110,7 +112,7 @@ class Hub:
                 self.flusher.pending_bytes += group.add(key, data)
         if self._tells_left and change.kind is Kind.UPDATE:
             self._publish_left(change)
-        if self.sinks:
+        if self.sinks.is_used:
             self.sinks.take(change)
 
     def commit(self, end_lsn: Lsn) -> None:

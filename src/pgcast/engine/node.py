@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pgcast.changes.payload import Payloads
     from pgcast.engine.acknowledged import Identity
     from pgcast.engine.backoff import Backoff
-    from pgcast.engine.ports import Database, Outlet
+    from pgcast.engine.ports import Catalog, Database, Outlet
     from pgcast.frames.codec import Serializer
 
 log = structlog.get_logger()
@@ -88,21 +88,30 @@ class Node:
     async def start(self) -> None:
         """Open the stream and follow it from now on.
 
+        Raises:
+            DatabaseError: The stream could not be opened; the subclass says why.
+        """
+        await self.open()
+        self.follow()
+
+    async def open(self) -> bool:
+        """Open the stream; nothing is read of it before `follow`, so that whoever wants all of it can be added first.
+
         A slot that a dying predecessor holds is waited for, briefly; one that Postgres has invalidated is made anew.
+
+        Returns:
+            Whether it was made anew: what it held is lost.
 
         Raises:
             DatabaseError: The stream could not be opened; the subclass says why.
         """
+        is_lost = False
         loop = asyncio.get_running_loop()
         give_up_s = loop.time() + _BUSY_S
         has_waited = False
         while True:
             try:
                 await self.pipeline.open()
-                break
-            except SlotLost as error:
-                log.warning("the slot is dropped and made anew; who resumes is told of the gap", reason=error.message)
-                await self._database.source.drop_slot()
             except SlotBusy as error:
                 if loop.time() > give_up_s:
                     raise
@@ -110,11 +119,25 @@ class Node:
                     log.info("another consumer holds the slot; waiting for it to go", reason=error.message)
                 has_waited = True
                 await asyncio.sleep(_BUSY_RETRY_S)
+            except SlotLost as error:
+                log.warning("the slot is dropped and made anew; who resumes is told of the gap", reason=error.message)
+                await self._database.source.drop_slot()
+                is_lost = True
+            else:
+                return is_lost
+
+    def follow(self) -> None:
+        """Follow the stream that was opened, from now on."""
         self._tasks = [
             asyncio.create_task(_for_ever("pings", self._ping), name="pings"),
             asyncio.create_task(_for_ever("watch", self.watch.run), name="watch"),
             asyncio.create_task(self.pipeline.run(), name="pipeline"),
         ]
+
+    @property
+    def catalog(self) -> Catalog:
+        """Who is asked about tables, types and snapshots."""
+        return self._database.catalog
 
     @property
     def is_full(self) -> bool:

@@ -87,6 +87,7 @@ class Pipeline:
         self.confirmed = NO_LSN
         self.confirmed_at_s = 0.0
         self.is_standby = False
+        self.slot_created = False
         self.transactions = 0
         self.reconnects = 0
         self._source = database.source
@@ -172,8 +173,10 @@ class Pipeline:
 
     async def close(self) -> None:
         """Confirm what may be confirmed, and end the stream; after `run` was cancelled."""
+        self._hub.trim(self._loop.time())
+        self.confirmed = max(self.confirmed, self._hub.confirmable)
         if self.confirmed:
-            self._source.send_status(self.progress.received, self.confirmed)
+            await self._source.finish(self.progress.received, self.confirmed)
         await self._source.close()
 
     def floor(self) -> Floor:
@@ -190,6 +193,7 @@ class Pipeline:
         epoch = epoch_of(start.system_identifier, start.database)
         is_first = not self.epoch
         is_new = start.slot_created or epoch != self.epoch or start.has_forked
+        self.slot_created = start.slot_created
         if is_new:
             # No position of what the server lacks may pass for one of what it wrote in its place.
             floor = (self.progress.furthest, 0) if start.has_forked else self._floor_of(start, epoch)

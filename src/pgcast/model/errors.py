@@ -7,6 +7,7 @@
     │   └── FrameError            from a client: a message of the realtime protocol
     ├── BindingError              a `postgres_changes` entry that cannot be served
     ├── TokenError                a token that is missing or not to be trusted
+    ├── GapDetected               changes were lost, or are no longer held: read the tables again
     └── DatabaseError             Postgres refused, or could not be reached
         ├── ConnectionFailed      no connection: address, password, pg_hba, TLS, too many connections
         ├── NotPrepared           the database lacks something; the hint says what to run
@@ -80,6 +81,12 @@ class TokenError(PgcastError):
     def __init__(self, message: str, *, code: str = "InvalidJWTToken", hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.join_code = code
+
+
+class GapDetected(PgcastError):
+    """Changes were lost, or are no longer held: whoever follows them has to read the tables again."""
+
+    code = "GapDetected"
 
 
 class DatabaseError(PgcastError):
