@@ -9,6 +9,7 @@ import typer
 
 from pgcast.cli.demo import demo
 from pgcast.cli.doctor import doctor
+from pgcast.cli.init import init
 from pgcast.cli.serve import serve
 from pgcast.cli.tail import tail
 from pgcast.cli.variables import list_variables
@@ -40,5 +41,6 @@ def main(
 
 app.command("serve", epilog=list_variables())(serve)
 app.command("demo")(demo)
+app.command("init")(init)
 app.command("doctor")(doctor)
 app.command("tail")(tail)

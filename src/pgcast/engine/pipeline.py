@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -23,8 +23,9 @@ from pgcast.model.lsn import NO_LSN, format_lsn
 from pgcast.model.position import epoch_of
 from pgcast.wal.decoder import Decoder
 from pgcast.wal.envelope import KEEPALIVE, XLOG_DATA_HEADER, parse_keepalive
-from pgcast.wal.messages import Begin, Commit, RelationMessage, Truncate
+from pgcast.wal.messages import Begin, Commit, LogicalMessage, RelationMessage, Truncate, Watched
 from pgcast.wal.progress import Progress
+from pgcast.wal.watched import WatchedReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pgcast.model.lsn import Lsn
     from pgcast.model.relation import Table
     from pgcast.wal.decoder import Message
+    from pgcast.wal.messages import RowReader
 
 log = structlog.get_logger()
 
@@ -42,6 +44,8 @@ _STATUS_S = 1.0
 _TURN_S = 0.005
 _TABLES_S = 1.0
 _TABLES_POLL_S = 0.1
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,13 @@ class Pipeline:
         hub: Where changes go.
         backoff: How long to wait before the stream is opened again.
         when_lost: Called when changes may have been lost for everybody: the slot is new, or the database another one.
+
+    Attributes:
+        on_insert: Who else is told of the rows that are inserted into a table, by schema and name.
+        on_message: Who is told of what programs write with `pg_logical_emit_message` (14+), by its prefix.
+
+    Both are told in commit order with the changes, once each, of what was committed since the first stream was opened:
+    what a slot brings again after a restart is past. A message outside of transactions is told of at once.
     """
 
     def __init__(self, database: Database, hub: Hub, backoff: Backoff, when_lost: Callable[[], None]) -> None:
@@ -83,6 +94,8 @@ class Pipeline:
         self.is_standby = False
         self.transactions = 0
         self.reconnects = 0
+        self.on_insert: dict[tuple[str, str], Callable[[Change], None]] = {}
+        self.on_message: dict[str, Callable[[bytes], None]] = {}
         self._source = database.source
         self._catalog = database.catalog
         self._hub = hub
@@ -94,6 +107,7 @@ class Pipeline:
         self._interruption: PgcastError | None = None
         self._start_over_because = ""
         self._has_moved = False
+        self._told_from = NO_LSN
         self._loop = asyncio.get_running_loop()
         self._status_timer: asyncio.TimerHandle | None = None
 
@@ -174,6 +188,8 @@ class Pipeline:
         epoch = epoch_of(start.system_identifier, start.database)
         is_first = not self.epoch
         is_new = start.slot_created or epoch != self.epoch
+        if epoch != self.epoch:
+            self._told_from = start.written_lsn
         if is_new:
             self.progress.restart()
             self._hub.window.restart(self._floor_of(start, epoch))
@@ -262,7 +278,9 @@ class Pipeline:
                 if hub.flusher.pending_bytes > TICK_BYTES:
                     await hub.may_read()
             else:
-                await self._take_other(message)
+                await self._take_other(message, len(envelope))
+                if hub.is_full:
+                    await hub.may_read()
             if not number & 63:
                 now_s = clock()
                 if now_s > turn_ends_s:
@@ -282,7 +300,7 @@ class Pipeline:
         change.index = index
         self._hub.publish(change, size_bytes, now_s)
 
-    async def _take_other(self, message: Message) -> None:
+    async def _take_other(self, message: Message, size_bytes: int) -> None:
         if isinstance(message, Begin):
             self._begin(message)
         elif isinstance(message, Commit):
@@ -296,11 +314,38 @@ class Pipeline:
                 reader = self._decoder.readers.get(oid)
                 if reader is not None:
                     self._publish(reader.truncate(), 0, now_s)
+        elif isinstance(message, Watched):
+            self._take_watched(message.change, size_bytes)
+        elif isinstance(message, LogicalMessage):
+            self._take_message(message)
+
+    def _take_watched(self, change: Change, size_bytes: int) -> None:
+        is_news = self.progress.index >= self.progress.skip
+        self._publish(change, size_bytes, self._loop.time())
+        if is_news and self.progress.commit_lsn >= self._told_from:
+            self._tell(self.on_insert[change.table.schema, change.table.name], change)
+
+    def _take_message(self, message: LogicalMessage) -> None:
+        is_news = self.progress.take_message(message.lsn, is_transactional=message.transactional)
+        lsn = self.progress.commit_lsn if message.transactional else message.lsn
+        tell = self.on_message.get(message.prefix)
+        if is_news and lsn >= self._told_from and tell is not None:
+            self._tell(tell, message.content)
+
+    def _tell(self, tell: Callable[[T], None], what: T) -> None:
+        """Tell somebody; a fault there is not the stream's."""
+        try:
+            tell(what)
+        except Exception:
+            log.exception("what the database sent could not be passed on")
 
     def _know(self, table: Table) -> None:
         """Read the rows that follow as this table's."""
         self._tables[table.relation.oid] = table
-        self._decoder.readers[table.relation.oid] = make_row_reader(table)
+        reader: RowReader = make_row_reader(table)
+        if (table.schema, table.name) in self.on_insert:
+            reader = WatchedReader(reader)
+        self._decoder.readers[table.relation.oid] = reader
 
     async def _keep_tables_current(self) -> None:
         """Every second, learn what has changed about the tables without an announcement.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from pgcast.model.lsn import NO_LSN
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
@@ -25,6 +27,7 @@ class StreamStart:
         slot: The name of the replication slot.
         slot_created: Whether the slot was made by this call: nothing from before it can be delivered.
         confirmed_lsn: The slot's `confirmed_flush_lsn` before the stream started.
+        written_lsn: How far the WAL had been written when the stream started: whatever commits later lies beyond.
     """
 
     system_identifier: str
@@ -33,6 +36,7 @@ class StreamStart:
     slot: str
     slot_created: bool
     confirmed_lsn: Lsn
+    written_lsn: Lsn = NO_LSN
 
 
 class ChangeSource(Protocol):

@@ -19,6 +19,7 @@ import psycopg
 
 from pgcast.engine.ports import PublishedTable
 from pgcast.model.errors import BindingError, DatabaseError
+from pgcast.model.messages import MESSAGES_SCHEMA, MESSAGES_TABLE, is_messages_table
 from pgcast.model.relation import ReplicaIdentity, Table, TypeShape
 from pgcast.model.snapshot import Snapshot, parse_snapshot
 from pgcast.postgres.collations import collated, collations_of
@@ -125,7 +126,12 @@ class PostgresCatalog:
 
         A partition's own identity decides which old values are written, while its root's is announced. So of a
         partitioned table's identity only those columns are left that every leaf's identity has.
+
+        The partitions of `realtime.messages` come as that table, whose changes are only for those who name it.
         """
+        is_internal = is_messages_table(relation.schema, relation.name)
+        if is_internal:
+            relation = replace(relation, schema=MESSAGES_SCHEMA, name=MESSAGES_TABLE)
         try:
             shapes = await shapes_of(self._pool, {column.type_oid for column in relation.columns})
             collations = await collations_of(self._pool, [relation.oid])
@@ -144,6 +150,7 @@ class PostgresCatalog:
             ),
             primary_key=_key_places(relation, key),
             has_row_security=has_row_security,
+            is_internal=is_internal,
         )
 
     async def altered(self, tables: Collection[Table]) -> Mapping[int, Table]:
@@ -256,11 +263,13 @@ class PostgresCatalog:
             identities = await identities_of(self._pool, [oid for oid, *_ in rows])
         except psycopg.Error as error:
             raise translate(error, self._names, otherwise=DatabaseError) from error
+        # Of the partitions of `realtime.messages` one stands for all, under the table's name.
+        stored = next((oid for oid, schema, name, *_ in rows if is_messages_table(schema, name)), None)
         tables = [
             PublishedTable(
                 oid=oid,
                 schema=schema,
-                name=name,
+                name=MESSAGES_TABLE if oid == stored else name,
                 columns=tuple(
                     (column, collated(shapes[type_oid], oid, column, collations))
                     for column, type_oid in zip(columns, type_oids, strict=True)
@@ -268,6 +277,7 @@ class PostgresCatalog:
                 identity=identities.get(oid, frozenset()),
             )
             for oid, schema, name, columns, type_oids in rows
+            if oid == stored or not is_messages_table(schema, name)
         ]
         self._published = (now, tables)
 

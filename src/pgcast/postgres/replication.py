@@ -36,7 +36,13 @@ _READ_LIMIT_BYTES: Final = 256 * 1024
 
 # Postgres answers a start at once; ten seconds are for a machine under load.
 _FAILOVER_FROM: Final = 170_000
+_MESSAGES_FROM: Final = 140_000
 _START_TIMEOUT_S: Final = 10.0
+
+# A commit record that is written after this question begins at or beyond its answer.
+_WRITTEN: Final = (
+    "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END)::text"
+)
 
 # Making a slot waits for all transactions of the cluster that were writing when it began.
 _CREATE_TIMEOUT_S: Final = 300.0
@@ -48,15 +54,17 @@ _NUDGE_AFTER_S: Final = 0.02
 _MISSES_COMMITS_FROM: Final = 160000
 
 
-def start_replication_command(slot: str, after: Lsn, publications: Sequence[str]) -> str:
+def start_replication_command(slot: str, after: Lsn, publications: Sequence[str], server_version: int) -> str:
     """Return the command that starts the stream.
 
-    The names of the publications are SQL identifiers, separated by commas, inside one literal: quoted twice.
+    The names of the publications are SQL identifiers, separated by commas, inside one literal: quoted twice. What
+    programs write with `pg_logical_emit_message` is asked for where pgoutput passes it on.
     """
     names = ",".join(quote_identifier(name) for name in publications)
+    messages = ", messages 'true'" if server_version >= _MESSAGES_FROM else ""
     return (
         f"START_REPLICATION SLOT {quote_identifier(slot)} LOGICAL {format_lsn(after)}"
-        f" (proto_version '1', publication_names {quote_literal(names)})"
+        f" (proto_version '1', publication_names {quote_literal(names)}{messages})"
     )
 
 
@@ -182,7 +190,7 @@ class ReplicationSource:
         return envelopes
 
     async def _start(self, connection: SqlConnection, after: Lsn) -> StreamStart:
-        identity, slot = await within(_START_TIMEOUT_S, self._look(connection))
+        identity, slot, written_lsn = await within(_START_TIMEOUT_S, self._look(connection))
         confirmed_lsn = await self._create_slot(connection) if slot is None else self._usable(slot).confirmed_lsn
         if self._identity not in {None, identity}:
             after = NO_LSN  # it is a place in another history
@@ -203,10 +211,11 @@ class ReplicationSource:
             slot=self._slot,
             slot_created=slot is None,
             confirmed_lsn=confirmed_lsn,
+            written_lsn=written_lsn,
         )
 
-    async def _look(self, connection: SqlConnection) -> tuple[tuple[str, str], Slot | None]:
-        """Return the cluster's identifier with the database's OID, and the slot if there is one to go on with."""
+    async def _look(self, connection: SqlConnection) -> tuple[tuple[str, str], Slot | None, Lsn]:
+        """Return the cluster's identifier with the database's OID, the slot to go on with, if any, and the WAL's end."""
         cursor = await connection.execute("IDENTIFY_SYSTEM")
         (system_identifier, *_), *_ = await cursor.fetchall()
         cursor = await connection.execute(
@@ -220,7 +229,9 @@ class ReplicationSource:
             )
         await check_publications(connection, self._publications, place=self._names.place)
         slot = None if self._is_temporary else await find_slot(connection, self._slot)
-        return (system_identifier, database), slot
+        cursor = await connection.execute(_WRITTEN)
+        (written_lsn,), *_ = await cursor.fetchall()
+        return (system_identifier, database), slot, parse_lsn(written_lsn)
 
     def _usable(self, slot: Slot) -> Slot:
         if slot.plugin != PLUGIN or not slot.is_here:
@@ -264,7 +275,7 @@ class ReplicationSource:
         return parse_lsn(consistent_point)
 
     async def _begin(self, connection: SqlConnection, after: Lsn) -> CopyBoth:
-        command = start_replication_command(self._slot, after, self._publications)
+        command = start_replication_command(self._slot, after, self._publications, connection.info.server_version)
         connection.pgconn.send_query(command.encode())
         results = await connection.wait(generators.execute(connection.pgconn))
         if results[-1].status != pq.ExecStatus.COPY_BOTH:

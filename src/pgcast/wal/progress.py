@@ -2,6 +2,8 @@
 
 After a crash of Postgres, and below 17 after a clean restart too, the slot may stand before what was confirmed; a
 connection that breaks inside a transaction brings the whole of it again. Repeats are known by (commit LSN, index).
+
+What programs wrote with `pg_logical_emit_message` is counted apart from the changes, whose numbers clients know.
 """
 
 from __future__ import annotations
@@ -20,7 +22,19 @@ class Progress:
         ended: The end LSN of the last complete transaction: where a new stream may start.
     """
 
-    __slots__ = ("_done_index", "_done_lsn", "commit_lsn", "ended", "index", "received", "skip")
+    __slots__ = (
+        "_done_index",
+        "_done_lsn",
+        "_done_messages",
+        "_loose_lsn",
+        "_messages",
+        "_skip_messages",
+        "commit_lsn",
+        "ended",
+        "index",
+        "received",
+        "skip",
+    )
 
     def __init__(self) -> None:
         self.received = NO_LSN
@@ -31,6 +45,11 @@ class Progress:
         # Of the transaction with this commit LSN, so many changes have been taken over; of later ones none.
         self._done_lsn = NO_LSN
         self._done_index = 0
+        # The same of messages; and the place of the last one outside of all transactions.
+        self._messages = 0
+        self._skip_messages = 0
+        self._done_messages = 0
+        self._loose_lsn = NO_LSN
 
     def hear(self, lsn: Lsn) -> None:
         """Note a position that Postgres named."""
@@ -39,13 +58,28 @@ class Progress:
     def begin(self, commit_lsn: Lsn) -> None:
         """A transaction begins."""
         self.commit_lsn = commit_lsn
-        self.index = 0
+        self.index = self._messages = 0
         if commit_lsn > self._done_lsn:
-            self.skip = 0
+            self.skip = self._skip_messages = 0
         elif commit_lsn == self._done_lsn:
             self.skip = self._done_index
+            self._skip_messages = self._done_messages
         else:
-            self.skip = _ALL
+            self.skip = self._skip_messages = _ALL
+
+    def take_message(self, lsn: Lsn, *, is_transactional: bool) -> bool:
+        """Count a message; say whether it is news.
+
+        Args:
+            lsn: Where it stands in the WAL. Those outside of transactions come in that order.
+            is_transactional: Whether it belongs to the open transaction.
+        """
+        if is_transactional:
+            self._messages += 1
+            return self._messages > self._skip_messages
+        is_news = lsn > self._loose_lsn
+        self._loose_lsn = max(self._loose_lsn, lsn)
+        return is_news
 
     def commit(self, end_lsn: Lsn) -> bool:
         """The open transaction is complete; say whether that is news."""
@@ -61,15 +95,18 @@ class Progress:
 
     def restart(self) -> None:
         """Another history begins: nothing that was taken over counts any more."""
-        self.received = self.commit_lsn = self.ended = self._done_lsn = NO_LSN
+        self.received = self.commit_lsn = self.ended = self._done_lsn = self._loose_lsn = NO_LSN
         self.index = self.skip = self._done_index = 0
+        self._messages = self._skip_messages = self._done_messages = 0
 
     def _note_done(self) -> None:
         if self.commit_lsn > self._done_lsn:
             self._done_lsn = self.commit_lsn
             self._done_index = self.index
+            self._done_messages = self._messages
         elif self.commit_lsn == self._done_lsn:
             self._done_index = max(self._done_index, self.index)
+            self._done_messages = max(self._done_messages, self._messages)
 
 
 _ALL = 1 << 62

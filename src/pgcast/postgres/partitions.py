@@ -1,0 +1,107 @@
+"""The partitions of `realtime.messages`: one for each day, made ahead, and dropped as a whole when their time is over.
+
+Below version 13 the table is made without partitions, because a publication could not carry them under one name; there
+old rows are deleted.
+
+Source: PostgreSQL, chapter "Table Partitioning".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from pgcast.model.messages import MESSAGES_SCHEMA
+from pgcast.postgres.refusals import quote_identifier, quote_literal
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from pgcast.postgres.connection import SqlConnection
+
+PARTITIONS_FROM: Final = 130_000
+
+# A session whose clock is in another time zone may write a day off where the column's default is local time.
+_DAYS_BACK: Final = 1
+_DAYS_AHEAD: Final = 3
+
+_BOUND: Final = re.compile(r"FOR VALUES FROM \('([^']+)'\) TO \('([^']+)'\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """One partition.
+
+    Attributes:
+        schema: Its schema.
+        name: Its name.
+        ends_at: The time before which its rows were inserted, UTC; None where it holds whatever fits nowhere else.
+    """
+
+    schema: str
+    name: str
+    ends_at: datetime | None
+
+
+async def list_partitions(connection: SqlConnection) -> list[Partition] | None:
+    """Return the partitions of `realtime.messages`; None if the table is not there, or not partitioned by time."""
+    cursor = await connection.execute("""
+        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_partitioned_table p ON p.partrelid = c.oid AND p.partstrat = 'r' AND p.partnatts = 1
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0] AND a.attname = 'inserted_at'
+        WHERE n.nspname = 'realtime' AND c.relname = 'messages'
+    """)
+    found = await cursor.fetchone()
+    if found is None:
+        return None
+    cursor = await connection.execute(
+        """
+        SELECT n.nspname, c.relname, pg_get_expr(c.relpartbound, c.oid)
+        FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE i.inhparent = $1 ORDER BY n.nspname, c.relname
+        """,
+        found,
+    )
+    return [Partition(schema, name, _end_of(bound)) for schema, name, bound in await cursor.fetchall()]
+
+
+def missing_days(existing: Sequence[Partition], today: date) -> list[date]:
+    """Return the days, around today, for which no partition of the usual name is there."""
+    names = {partition.name for partition in existing}
+    days = [today + timedelta(days=offset) for offset in range(-_DAYS_BACK, _DAYS_AHEAD + 1)]
+    return [day for day in days if partition_name(day) not in names]
+
+
+def outdated(existing: Collection[Partition], now: datetime, keep: timedelta) -> list[Partition]:
+    """Return the partitions whose every row is older than is to be kept."""
+    return [partition for partition in existing if partition.ends_at is not None and partition.ends_at <= now - keep]
+
+
+def partition_name(day: date) -> str:
+    """Return the usual name of a day's partition."""
+    return f"messages_{day:%Y_%m_%d}"
+
+
+def create_statements(day: date) -> list[str]:
+    """Return what makes a day's partition; nobody but its owner gets at it except through the table's own policies."""
+    name = f"{MESSAGES_SCHEMA}.{partition_name(day)}"
+    return [
+        f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF realtime.messages"
+        f" FOR VALUES FROM ({quote_literal(f'{day:%Y-%m-%d}')}) TO ({quote_literal(f'{day + timedelta(1):%Y-%m-%d}')});",
+        f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY;",
+    ]
+
+
+def drop_statement(partition: Partition) -> str:
+    """Return what drops a partition with all its rows."""
+    return f"DROP TABLE IF EXISTS {quote_identifier(partition.schema)}.{quote_identifier(partition.name)};"
+
+
+def _end_of(bound: str | None) -> datetime | None:
+    found = _BOUND.fullmatch(bound or "")
+    try:
+        return None if found is None else datetime.fromisoformat(found[2])
+    except ValueError:
+        return None  # infinity, or a time of another era
