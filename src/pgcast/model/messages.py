@@ -43,3 +43,8 @@ class DatabaseMessage:
     payload: bytes | None = field(repr=False)
     raw: bytes | None = field(repr=False)
     id: str | None
+
+    @property
+    def size_bytes(self) -> int:
+        """How long its payload is, as limits count it."""
+        return len(self.payload if self.payload is not None else self.raw or b"")

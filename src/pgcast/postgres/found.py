@@ -163,14 +163,16 @@ _OWN_SCHEMAS: Final = _EXISTING_SCHEMAS + " AND has_schema_privilege(oid, 'CREAT
 _MEMBERSHIPS: Final = "SELECT rolname FROM pg_roles WHERE rolname = ANY ($1::text[]) AND pg_has_role(oid, $2::text)"
 _GRANTED: Final = """
     SELECT rolname FROM pg_roles WHERE rolname = ANY ($1::text[]) AND has_schema_privilege(oid, 'realtime', 'USAGE')
-    AND has_table_privilege(oid, 'realtime.messages', 'SELECT') AND has_table_privilege(oid, 'realtime.messages', 'INSERT')
+    AND has_table_privilege(oid, 'realtime.messages', 'SELECT')
+    AND has_table_privilege(oid, 'realtime.messages', 'INSERT')
     AND has_table_privilege(oid, 'realtime.messages', 'UPDATE')
 """
 _USING: Final = (
     "SELECT rolname FROM pg_roles WHERE rolname = ANY ($1::text[]) AND has_schema_privilege(oid, $2::text, 'USAGE')"
 )
 _MESSAGES: Final = """
-    SELECT coalesce(obj_description(c.oid, 'pg_class') LIKE $1, false), pg_has_role(c.relowner, 'USAGE'), c.relrowsecurity
+    SELECT coalesce(obj_description(c.oid, 'pg_class') LIKE $1, false),
+           pg_has_role(c.relowner, 'USAGE'), c.relrowsecurity
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = 'realtime' AND c.relname = 'messages' AND c.relkind IN ('r', 'p')
 """

@@ -37,12 +37,21 @@ class Partition:
     Attributes:
         schema: Its schema.
         name: Its name.
-        ends_at: The time before which its rows were inserted, UTC; None where it holds whatever fits nowhere else.
+        starts_at: The time from which on its rows were inserted, UTC; None where there is no such time.
+        ends_at: The time before which they were; None where there is no such time.
     """
 
     schema: str
     name: str
+    starts_at: datetime | None
     ends_at: datetime | None
+
+    def covers(self, day: date) -> bool:
+        """Say whether it takes the rows of a whole day."""
+        starts_at = datetime(day.year, day.month, day.day)  # noqa: DTZ001 - as the column, without a zone
+        if self.starts_at is None or self.ends_at is None:
+            return False
+        return self.starts_at <= starts_at and starts_at + timedelta(1) <= self.ends_at
 
 
 async def list_partitions(connection: SqlConnection) -> list[Partition] | None:
@@ -64,14 +73,13 @@ async def list_partitions(connection: SqlConnection) -> list[Partition] | None:
         """,
         found,
     )
-    return [Partition(schema, name, _end_of(bound)) for schema, name, bound in await cursor.fetchall()]
+    return [Partition(schema, name, *_bounds_of(bound)) for schema, name, bound in await cursor.fetchall()]
 
 
 def missing_days(existing: Sequence[Partition], today: date) -> list[date]:
-    """Return the days, around today, for which no partition of the usual name is there."""
-    names = {partition.name for partition in existing}
+    """Return the days, around today, for which no partition is there."""
     days = [today + timedelta(days=offset) for offset in range(-_DAYS_BACK, _DAYS_AHEAD + 1)]
-    return [day for day in days if partition_name(day) not in names]
+    return [day for day in days if not any(partition.covers(day) for partition in existing)]
 
 
 def outdated(existing: Collection[Partition], now: datetime, keep: timedelta) -> list[Partition]:
@@ -87,9 +95,10 @@ def partition_name(day: date) -> str:
 def create_statements(day: date) -> list[str]:
     """Return what makes a day's partition; nobody but its owner gets at it except through the table's own policies."""
     name = f"{MESSAGES_SCHEMA}.{partition_name(day)}"
+    begin, end = (quote_literal(f"{moment:%Y-%m-%d}") for moment in (day, day + timedelta(1)))
+    bounds = f"FOR VALUES FROM ({begin}) TO ({end})"
     return [
-        f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF realtime.messages"
-        f" FOR VALUES FROM ({quote_literal(f'{day:%Y-%m-%d}')}) TO ({quote_literal(f'{day + timedelta(1):%Y-%m-%d}')});",
+        f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF realtime.messages {bounds};",
         f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY;",
     ]
 
@@ -99,9 +108,13 @@ def drop_statement(partition: Partition) -> str:
     return f"DROP TABLE IF EXISTS {quote_identifier(partition.schema)}.{quote_identifier(partition.name)};"
 
 
-def _end_of(bound: str | None) -> datetime | None:
+def _bounds_of(bound: str | None) -> tuple[datetime | None, datetime | None]:
     found = _BOUND.fullmatch(bound or "")
+    return (None, None) if found is None else (_time_of(found[1]), _time_of(found[2]))
+
+
+def _time_of(text: str) -> datetime | None:
     try:
-        return None if found is None else datetime.fromisoformat(found[2])
+        return datetime.fromisoformat(text)
     except ValueError:
         return None  # infinity, or a time of another era

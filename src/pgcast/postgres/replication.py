@@ -215,7 +215,7 @@ class ReplicationSource:
         )
 
     async def _look(self, connection: SqlConnection) -> tuple[tuple[str, str], Slot | None, Lsn]:
-        """Return the cluster's identifier with the database's OID, the slot to go on with, if any, and the WAL's end."""
+        """Return the cluster's identifier with the database's OID, the slot to go on with, and the WAL's end."""
         cursor = await connection.execute("IDENTIFY_SYSTEM")
         (system_identifier, *_), *_ = await cursor.fetchall()
         cursor = await connection.execute(

@@ -54,10 +54,10 @@ class Routine:
 
     def statements(self) -> list[str]:
         """Return what makes it, or replaces it."""
+        head = f"CREATE OR REPLACE FUNCTION {self.schema}.{self.name}({self.arguments}) RETURNS {self.returns}"
         volatility = " STABLE" if self.is_stable else ""
         return [
-            f"CREATE OR REPLACE FUNCTION {self.schema}.{self.name}({self.arguments}) RETURNS {self.returns}\n"
-            f"LANGUAGE {self.language}{volatility} SET search_path = '' AS $body${self.body}$body$;",
+            f"{head}\nLANGUAGE {self.language}{volatility} SET search_path = '' AS $body${self.body}$body$;",
             f"COMMENT ON FUNCTION {self.signature} IS '{MARK}{self.comment}';",
         ]
 
@@ -204,8 +204,8 @@ BEGIN
             'schema', table_schema,
             'table', table_name,
             'operation', operation,
-            'record', to_jsonb(new),
-            'old_record', to_jsonb(old)
+            'record', CASE WHEN operation <> 'DELETE' THEN to_jsonb(new) END,
+            'old_record', CASE WHEN operation <> 'INSERT' THEN to_jsonb(old) END
         ),
         event_name,
         topic_name
