@@ -36,7 +36,7 @@ class DatabaseBroadcasts:
     Args:
         pipeline: Where it comes from.
         deliver: Where it goes.
-        max_payload_bytes: What is longer is dropped: the JSON text, or the raw bytes.
+        max_payload_bytes: What is longer is dropped: the JSON text, or the raw bytes; 0 for no limit.
 
     Attributes:
         delivered: How many messages were handed on.
@@ -84,7 +84,7 @@ class DatabaseBroadcasts:
             self._drop(MESSAGE_PREFIX, error)
 
     def _hand_on(self, message: DatabaseMessage) -> None:
-        if message.size_bytes > self._max_payload_bytes:
+        if 0 < self._max_payload_bytes < message.size_bytes:
             raise WireError(
                 f"the payload has {message.size_bytes} bytes, and {self._max_payload_bytes} are the limit",
                 hint="PGCAST_MAX_PAYLOAD_KB says how much a message may carry",

@@ -72,7 +72,7 @@ class PostgresMessages:
 
     Args:
         target: The database.
-        max_payload_bytes: What is longer was never delivered, and is not replayed.
+        max_payload_bytes: What is longer was never delivered, and is not replayed; 0 for no limit.
         timeout_s: The deadline of a replay.
     """
 
@@ -104,7 +104,8 @@ class PostgresMessages:
             for identity, event, payload, raw, _ in rows
             if identity is not None
         ]
-        return [one for one in messages if one.size_bytes <= self._max_payload_bytes], parse_lsn(rows[0][-1])
+        limit_bytes = self._max_payload_bytes or _REPLAY_BYTES
+        return [one for one in messages if one.size_bytes <= limit_bytes], parse_lsn(rows[0][-1])
 
     async def tend(self, keep_h: int) -> list[str]:
         """Make the partitions of the coming days, and drop those, or the rows, that are too old."""

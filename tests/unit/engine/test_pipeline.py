@@ -282,3 +282,106 @@ async def test_a_standby_confirms_at_once(rig: Rig):
     await rig.clock.settle()
     assert rig.flushed()[-1] == rig.pipeline.progress.ended
     assert rig.pipeline.confirmed == rig.pipeline.progress.ended
+
+
+@dataclass
+class Told:
+    """What was handed on beside the changes."""
+
+    rows: list[tuple[int, int]] = field(default_factory=list)
+    messages: list[bytes] = field(default_factory=list)
+
+    def watch(self, rig: Rig) -> None:
+        rig.pipeline.on_insert["public", "todos"] = lambda change: self.rows.append(
+            (change.transaction.commit_lsn, change.index)
+        )
+        rig.pipeline.on_message["p"] = self.messages.append
+
+
+@pytest.fixture
+def told(rig: Rig) -> Told:
+    made = Told()
+    made.watch(rig)
+    return made
+
+
+async def test_messages_are_handed_on_by_their_prefix_and_number_no_change(rig: Rig, told: Told):
+    rig.source.send(
+        pgoutput.begin(100),
+        pgoutput.relation(),
+        pgoutput.message(b"one"),
+        pgoutput.insert(1),
+        pgoutput.message(b"other", prefix="q"),
+        pgoutput.message(b"two"),
+        pgoutput.insert(2),
+        pgoutput.commit(100),
+    )
+    await rig.clock.settle()
+    assert told.messages == [b"one", b"two"]
+    assert rig.taken_over == [(100, 0), (100, 1)]
+
+
+async def test_inserts_that_are_watched_are_handed_on_and_published_like_any(rig: Rig, told: Told):
+    rig.source.send(*pgoutput.transaction(100, 1, 2))
+    await rig.clock.settle()
+    assert told.rows == [(100, 0), (100, 1)]
+    assert rig.taken_over == [(100, 0), (100, 1)]
+
+
+async def test_nothing_is_handed_on_twice_after_a_break(rig: Rig, told: Told):
+    first = [pgoutput.begin(100), pgoutput.relation(), pgoutput.message(b"one"), pgoutput.insert(1)]
+    loose = pgoutput.message(b"at once", transactional=False, lsn=120)
+    rig.source.send(*first)
+    rig.source.break_off(StreamEnded("the connection broke"))
+    await rig.clock.advance(1.1)
+    rest = [pgoutput.message(b"two"), pgoutput.insert(2), pgoutput.commit(100)]
+    rig.source.send(*first, *rest, loose)
+    rig.source.break_off(StreamEnded("the connection broke"))
+    await rig.clock.advance(1.1)
+    rig.source.send(*first, *rest, loose, pgoutput.message(b"later", transactional=False, lsn=130))
+    await rig.clock.settle()
+    assert told.messages == [b"one", b"two", b"at once", b"later"]
+    assert told.rows == [(100, 0), (100, 1)]
+
+
+async def test_what_was_committed_before_the_first_start_is_past(clock: Clock):
+    source = MemorySource()
+    source.next_start = {**source.next_start, "slot_created": False, "written_lsn": Lsn(150)}
+    rig = Rig(clock, source, MemoryCatalog(), Hub(Payloads(), HubLimits()))
+    told = Told()
+    told.watch(rig)
+    running = asyncio.create_task(rig.pipeline.run())
+    await clock.settle()
+    source.send(
+        *pgoutput.transaction(100, 1),
+        pgoutput.message(b"past", transactional=False, lsn=149),
+        pgoutput.begin(150),
+        pgoutput.message(b"now"),
+        pgoutput.insert(2),
+        pgoutput.commit(150),
+        pgoutput.message(b"at once", transactional=False, lsn=160),
+    )
+    source.next_start = {**source.next_start, "written_lsn": Lsn(300)}
+    source.break_off(StreamEnded("the connection broke"))
+    await clock.advance(1.1)
+    source.send(*pgoutput.transaction(200, 3))
+    await clock.settle()
+    assert told.rows == [(150, 0), (200, 0)], "a later start of the same run is no new beginning"
+    assert told.messages == [b"now", b"at once"]
+    assert rig.taken_over == [(100, 0), (150, 0), (200, 0)]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_fault_in_whoever_is_told_does_not_stop_the_stream(rig: Rig, capsys: pytest.CaptureFixture[str]):
+    def fail(content: bytes) -> None:
+        raise RuntimeError(f"a bug with {len(content)} bytes")
+
+    rig.pipeline.on_message["p"] = fail
+    rig.source.send(
+        pgoutput.begin(100), pgoutput.message(b"one"), pgoutput.relation(), pgoutput.insert(1), pgoutput.commit(100)
+    )
+    await rig.clock.settle()
+    assert "a bug with 3 bytes" in capsys.readouterr().out
+    assert rig.taken_over == [(100, 0)]
+    assert rig.pipeline.reconnects == 0

@@ -68,3 +68,52 @@ def test_another_history_begins_at_nothing():
     progress.restart()
     assert (progress.received, progress.ended) == (NO_LSN, NO_LSN)
     assert read(progress, 50, 1) == [0]
+
+
+def test_messages_are_counted_apart_from_changes():
+    progress = Progress()
+    progress.begin(Lsn(100))
+    assert progress.take_message(Lsn(90), is_transactional=True)
+    assert progress.index == 0
+    progress.index += 1
+    assert progress.take_message(Lsn(95), is_transactional=True)
+    progress.commit(Lsn(105))
+    assert progress.index == 1
+
+
+def test_messages_that_come_again_are_no_news():
+    progress = Progress()
+    progress.begin(Lsn(100))
+    progress.take_message(Lsn(90), is_transactional=True)
+    progress.break_off()
+    progress.begin(Lsn(100))
+    assert not progress.take_message(Lsn(90), is_transactional=True)
+    assert progress.take_message(Lsn(95), is_transactional=True)
+    progress.commit(Lsn(105))
+    progress.begin(Lsn(100))
+    assert [progress.take_message(Lsn(at), is_transactional=True) for at in (90, 95)] == [False, False]
+    progress.begin(Lsn(99))
+    assert not progress.take_message(Lsn(80), is_transactional=True)
+
+
+def test_a_shorter_repeat_does_not_make_the_rest_of_a_transaction_news_again():
+    progress = Progress()
+    progress.begin(Lsn(100))
+    for at in (90, 91, 92):
+        progress.take_message(Lsn(at), is_transactional=True)
+    progress.break_off()
+    progress.begin(Lsn(100))
+    progress.take_message(Lsn(90), is_transactional=True)
+    progress.break_off()
+    progress.begin(Lsn(100))
+    assert [progress.take_message(Lsn(at), is_transactional=True) for at in (90, 91, 92, 93)] == [False] * 3 + [True]
+
+
+def test_messages_outside_of_transactions_are_known_by_their_place():
+    progress = Progress()
+    assert progress.take_message(Lsn(70), is_transactional=False)
+    assert not progress.take_message(Lsn(70), is_transactional=False)
+    assert not progress.take_message(Lsn(60), is_transactional=False)
+    assert progress.take_message(Lsn(71), is_transactional=False)
+    progress.restart()
+    assert progress.take_message(Lsn(5), is_transactional=False)
