@@ -25,6 +25,7 @@ from pgcast.engine.watch import LagLimits
 from pgcast.model.errors import SettingsError
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import Target, parse_target
+from pgcast.postgres.messages import PostgresMessages
 from pgcast.postgres.observer import PostgresObserver
 from pgcast.postgres.replication import ReplicationSource
 from pgcast.settings import LegacyValues, ResumeBy, Settings
@@ -78,6 +79,7 @@ def make_node(settings: Settings) -> Node:
     """
     target = target_of(settings)
     publications = settings.publications
+    client = Limits(max_channels=settings.max_channels)
     database = Database(
         source=ReplicationSource(
             target,
@@ -89,6 +91,7 @@ def make_node(settings: Settings) -> Node:
         catalog=PostgresCatalog(target, publications=publications),
         observer=PostgresObserver(target, slot=settings.slot_name, publications=publications),
         publications=publications,
+        messages=PostgresMessages(target, max_payload_bytes=client.max_payload_bytes),
     )
     limits = NodeLimits(
         hub=HubLimits(
@@ -100,13 +103,14 @@ def make_node(settings: Settings) -> Node:
             hold_s=settings.hold_s,
             legacy_as_text=settings.legacy_values is LegacyValues.TEXT,
         ),
-        client=Limits(max_channels=settings.max_channels),
+        client=client,
         lag=LagLimits(
             warn_bytes=settings.lag_warn_mb * _MB,
             max_bytes=settings.max_replication_lag_mb * _MB,
             drops_slot=settings.drop_slot,
         ),
         max_clients=settings.max_connections,
+        messages_h=settings.messages_h,
     )
     backoff = Backoff(settings.db_reconnect_backoff_min / 1000, settings.db_reconnect_backoff_max / 1000)
     return Node(database, Payloads(), limits, backoff)

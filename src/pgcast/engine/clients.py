@@ -18,9 +18,11 @@ from pgcast.channels.channel import State
 from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Send
 from pgcast.channels.session import Outcome
 from pgcast.engine.acknowledged import Wanted
+from pgcast.engine.database_broadcasts import broadcast_of
 from pgcast.engine.groups import Signature
 from pgcast.engine.joins import entries_of, legacy_entries_of, note_on, parse_since, start_of
 from pgcast.engine.rooms import RoomKey
+from pgcast.frames.broadcast import frame_of
 from pgcast.frames.websocket import ping_frame
 from pgcast.model.errors import BindingError, DatabaseError
 from pgcast.model.lsn import Lsn
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from pgcast.engine.hub import Hub
     from pgcast.engine.pipeline import Pipeline
     from pgcast.engine.ports import Catalog, Outlet
+    from pgcast.engine.replay import Replays
     from pgcast.engine.rooms import Member as Seat
     from pgcast.engine.rooms import Rooms
     from pgcast.engine.snapshots import Snapshots
@@ -80,6 +83,7 @@ class Surroundings:
     snapshots: Snapshots
     pipeline: Pipeline
     memory: Memory
+    replays: Replays
 
 
 class Client:
@@ -116,6 +120,7 @@ class Client:
         self._writes_before = 0
         self._members: dict[Channel, Member] = {}
         self._seats: dict[Channel, Seat] = {}
+        self._replayed: dict[Channel, list[bytes]] = {}
         self._deciding: dict[Channel, asyncio.Task[None]] = {}
 
     def receive_text(self, text: str | bytes) -> None:
@@ -206,6 +211,28 @@ class Client:
             self._serializer,
             reads_broadcasts=channel.rights.read_broadcasts is True,
         )
+        for frame in self._replayed.pop(channel, ()):
+            self._outlet.write(frame)
+
+    async def _fetch_replayed(self, channel: Channel) -> str | None:
+        """Ask for the stored broadcasts that a join wants; the channel must be entered in the same turn of the loop.
+
+        Returns:
+            Why the join is refused; None if it is not.
+        """
+        if channel.replay is None:
+            return None
+        try:
+            messages = await self._around.replays.take(channel.name, channel.replay)
+        except DatabaseError as error:
+            log.warning("stored broadcasts cannot be replayed", error=error.message, hint=error.hint or None)
+            return "UnableToReplayMessages: Realtime was unable to replay messages"
+        frames = (
+            frame_of(broadcast_of(message, is_replayed=True), channel.topic, self._serializer, channel.join_ref)
+            for message in messages
+        )
+        self._replayed[channel] = [frame for frame in frames if frame is not None]
+        return None
 
     def _join(self, channel: Channel) -> None:
         if channel.is_private:
@@ -230,6 +257,7 @@ class Client:
         task = self._deciding.pop(channel, None)
         if task is not None:
             task.cancel()
+        self._replayed.pop(channel, None)
         seat = self._seats.pop(channel, None)
         if seat is not None:
             self._around.rooms.leave(seat)

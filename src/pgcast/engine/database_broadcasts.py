@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from pgcast.changes.stored import read_content, read_row
+from pgcast.frames.broadcast import Broadcast
 from pgcast.model.errors import DatabaseError, WireError
 from pgcast.model.messages import MESSAGE_PREFIX, MESSAGES_SCHEMA, MESSAGES_TABLE
 
@@ -28,6 +29,13 @@ log = structlog.get_logger()
 _COLLECTED: Final = 1000
 _COLLECTED_BYTES: Final = 16 << 20
 _LOG_GAP_S: Final = 1.0
+
+
+def broadcast_of(message: DatabaseMessage, *, is_replayed: bool = False) -> Broadcast:
+    """Return what the members of the topic get."""
+    is_json = message.payload is not None
+    data = message.raw if message.payload is None else message.payload
+    return Broadcast(message.event, data or b"", is_json, message.id, is_replayed)
 
 
 class DatabaseBroadcasts:

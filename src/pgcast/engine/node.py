@@ -15,10 +15,13 @@ from pgcast.channels.limits import Limits
 from pgcast.channels.session import Session
 from pgcast.engine.acknowledged import Acknowledged
 from pgcast.engine.clients import Client, Memory, Surroundings
+from pgcast.engine.database_broadcasts import DatabaseBroadcasts, broadcast_of
 from pgcast.engine.decisions import Decisions
 from pgcast.engine.hub import Hub, HubLimits
+from pgcast.engine.janitor import Janitor
 from pgcast.engine.pipeline import Pipeline
-from pgcast.engine.rooms import Rooms
+from pgcast.engine.replay import Replays
+from pgcast.engine.rooms import RoomKey, Rooms
 from pgcast.engine.snapshots import Snapshots
 from pgcast.engine.watch import LagLimits, Watch
 from pgcast.model.errors import SlotBusy, SlotLost
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from pgcast.engine.backoff import Backoff
     from pgcast.engine.ports import Database, Outlet
     from pgcast.frames.codec import Serializer
+    from pgcast.model.messages import DatabaseMessage
 
 log = structlog.get_logger()
 
@@ -46,12 +50,14 @@ class NodeLimits:
         client: What one client may ask for.
         lag: How much WAL may wait for the slot.
         max_clients: How many may be connected.
+        messages_h: For how many hours stored messages are kept; 0 to leave their table alone.
     """
 
     hub: HubLimits = field(default_factory=HubLimits)
     client: Limits = field(default_factory=Limits)
     lag: LagLimits = field(default_factory=LagLimits)
     max_clients: int = 16_384
+    messages_h: int = 0
 
 
 class Node:
@@ -68,6 +74,10 @@ class Node:
         self.hub = Hub(payloads, limits.hub)
         self.rooms = Rooms(limits.hub.ring_bytes, self.hub.budget, gap_s=limits.hub.flush_gap_s)
         self.pipeline = Pipeline(database, self.hub, backoff, self._tell_gap)
+        self.pipeline.told = self.rooms
+        self.broadcasts = DatabaseBroadcasts(
+            self.pipeline, self._publish, max_payload_bytes=limits.client.max_payload_bytes
+        )
         self.watch = Watch(database.observer, self.pipeline, self.hub, limits.lag)
         self.clients: dict[Client, None] = {}
         self.is_draining = False
@@ -77,7 +87,15 @@ class Node:
         self._decisions = Decisions(database.catalog, self.hub.readers.serve_soon)
         self.hub.readers.ask = self._decisions
         self.memory = Memory(Acknowledged(limits.hub.window_s), limits.hub.window_s)
-        self._around = Surroundings(self.hub, self.rooms, database.catalog, self._snapshots, self.pipeline, self.memory)
+        self._around = Surroundings(
+            self.hub,
+            self.rooms,
+            database.catalog,
+            self._snapshots,
+            self.pipeline,
+            self.memory,
+            Replays(database.messages, self.broadcasts, self.pipeline, lambda: self.hub.readers.passed_lsn),
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -106,6 +124,9 @@ class Node:
             asyncio.create_task(self.watch.run(), name="watch"),
             asyncio.create_task(self.pipeline.run(), name="pipeline"),
         ]
+        if self._limits.messages_h:
+            janitor = Janitor(self._database.messages, self._limits.messages_h)
+            self._tasks.append(asyncio.create_task(janitor.run(), name="janitor"))
 
     @property
     def is_full(self) -> bool:
@@ -137,6 +158,7 @@ class Node:
         await self._snapshots.close()
         await self._database.catalog.close()
         await self._database.observer.close()
+        await self._database.messages.close()
 
     async def _ping(self) -> None:
         """Once a second, ask those who can resume how far they have received, and forget those who stayed away."""
@@ -146,6 +168,9 @@ class Node:
             for client in list(self.clients):
                 client.ping_if_due()
             self.memory.acknowledged.expire(loop.time())
+
+    def _publish(self, message: DatabaseMessage) -> None:
+        self.rooms.publish(RoomKey(message.topic, message.is_private), broadcast_of(message))
 
     def _forget(self, client: Client) -> None:
         self.clients.pop(client, None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import structlog
 
@@ -65,6 +65,19 @@ class Floor:
     index: int
 
 
+class Told(Protocol):
+    """Where what is handed on beside the changes goes."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether others should run before there is more."""
+        ...
+
+    def flush_now(self) -> None:
+        """Pass on what is there, as far as possible at once."""
+        ...
+
+
 class Pipeline:
     """Follows one slot.
 
@@ -77,6 +90,7 @@ class Pipeline:
     Attributes:
         on_insert: Who else is told of the rows that are inserted into a table, by schema and name.
         on_message: Who is told of what programs write with `pg_logical_emit_message` (14+), by its prefix.
+        told: Where that goes; reading waits while it is full.
 
     Both are told in commit order with the changes, once each, of what was committed since the first stream was opened:
     what a slot brings again after a restart is past. A message outside of transactions is told of at once.
@@ -96,6 +110,7 @@ class Pipeline:
         self.reconnects = 0
         self.on_insert: dict[tuple[str, str], Callable[[Change], None]] = {}
         self.on_message: dict[str, Callable[[bytes], None]] = {}
+        self.told: Told | None = None
         self._source = database.source
         self._catalog = database.catalog
         self._hub = hub
@@ -279,8 +294,8 @@ class Pipeline:
                     await hub.may_read()
             else:
                 await self._take_other(message, len(envelope))
-                if hub.is_full:
-                    await hub.may_read()
+                if self.told is not None and self.told.is_full:
+                    await self._wait_for_told(self.told)
             if not number & 63:
                 now_s = clock()
                 if now_s > turn_ends_s:
@@ -316,6 +331,8 @@ class Pipeline:
                     self._publish(reader.truncate(), 0, now_s)
         elif isinstance(message, Watched):
             self._take_watched(message.change, size_bytes)
+            if self._hub.is_full:
+                await self._hub.may_read()
         elif isinstance(message, LogicalMessage):
             self._take_message(message)
 
@@ -338,6 +355,11 @@ class Pipeline:
             tell(what)
         except Exception:
             log.exception("what the database sent could not be passed on")
+
+    async def _wait_for_told(self, told: Told) -> None:
+        while told.is_full:
+            told.flush_now()
+            await asyncio.sleep(0)  # a flush is being written, slice by slice
 
     def _know(self, table: Table) -> None:
         """Read the rows that follow as this table's."""

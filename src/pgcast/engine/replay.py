@@ -8,7 +8,6 @@ and is not in the answer follows it, and nothing of the answer can still come li
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from pgcast.engine.database_broadcasts import DatabaseBroadcasts
     from pgcast.engine.pipeline import Pipeline
     from pgcast.engine.ports import MessageStore
+    from pgcast.frames.payloads import Replay
     from pgcast.model.lsn import Lsn
     from pgcast.model.messages import DatabaseMessage
 
@@ -26,19 +26,6 @@ log = structlog.get_logger()
 
 _WAIT_S: Final = 1.0
 _POLL_S: Final = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayWish:
-    """What a join asks for.
-
-    Attributes:
-        since_ms: The oldest message, milliseconds since 1970-01-01 UTC.
-        limit: How many at most.
-    """
-
-    since_ms: int
-    limit: int
 
 
 class Replays:
@@ -59,8 +46,10 @@ class Replays:
         self._pipeline = pipeline
         self._passed_lsn = passed_lsn
 
-    async def take(self, topic: str, wish: ReplayWish) -> list[DatabaseMessage]:
-        """Return what to send to one who joins, oldest first; it must be a member before anything else happens.
+    async def take(self, topic: str, wish: Replay) -> list[DatabaseMessage]:
+        """Return what to send to one who joins, oldest first.
+
+        To be awaited as it is, not in a task of its own: whoever joins must be a member in the same turn of the loop.
 
         Args:
             topic: Without `realtime:`; its private channels are meant.

@@ -11,7 +11,8 @@ from pgcast.engine.backoff import Backoff
 from pgcast.engine.database_broadcasts import DatabaseBroadcasts
 from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.pipeline import Pipeline
-from pgcast.engine.replay import Replays, ReplayWish
+from pgcast.engine.replay import Replays
+from pgcast.frames.payloads import Replay
 from pgcast.model.errors import DatabaseError
 from pgcast.model.lsn import Lsn
 from pgcast.model.messages import MESSAGE_PREFIX, DatabaseMessage
@@ -36,7 +37,7 @@ class Rig:
         self.pipeline.on_message[MESSAGE_PREFIX](content.encode())
 
     async def take(self) -> list[str | None]:
-        return [one.id for one in await self.replays.take("room", ReplayWish(5, 3))]
+        return [one.id for one in await self.replays.take("room", Replay(5, 3))]
 
 
 @pytest.fixture
