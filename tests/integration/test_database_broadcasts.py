@@ -36,12 +36,12 @@ async def test_a_row_reaches_both_serializers_with_its_id(database: Database, no
     async with RealtimeClient(node.url) as two, RealtimeClient(node.url, vsn="1.0.0") as one:
         await two.join(ROOM)
         await one.join(ROOM)
-        send(database, payload='{"a": 1}', event="hi")
-        ((row_id,),) = database.execute("select id::text from realtime.messages where event = 'hi'")
+        send(database, payload='{"a": 1}', event="known")
+        ((row_id,),) = database.execute("select id::text from realtime.messages where event = 'known'")
         heard = await hear(two)
         assert heard.is_binary
         assert heard.topic == ROOM
-        expected = {"event": "hi", "payload": {"a": 1, "id": row_id}, "meta": {"id": row_id}}
+        expected = {"event": "known", "payload": {"a": 1, "id": row_id}, "meta": {"id": row_id}}
         assert heard.payload == expected
         heard = await hear(one, is_v2=False)
         assert heard.payload == {"type": "broadcast", **expected}

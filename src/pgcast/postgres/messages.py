@@ -14,7 +14,14 @@ from pgcast.model.errors import ConnectionFailed, DatabaseError, NotPrepared
 from pgcast.model.lsn import parse_lsn
 from pgcast.model.messages import DatabaseMessage
 from pgcast.postgres.connection import connect_sql, within
-from pgcast.postgres.partitions import create_statements, drop_statement, list_partitions, missing_days, outdated
+from pgcast.postgres.partitions import (
+    LOCK,
+    create_statements,
+    drop_statement,
+    list_partitions,
+    missing_days,
+    outdated,
+)
 from pgcast.postgres.pool import Pool
 from pgcast.postgres.refusals import quote_identifier, server_text, translate
 from pgcast.postgres.routines import MARK
@@ -28,9 +35,6 @@ _TIMEOUT_S: Final = 3.0
 _TEND_S: Final = 60.0
 _REPLAY_BYTES: Final = 16 << 20
 _BATCH_ROWS: Final = 5000
-
-# Shared by all servers that look after a database; the number is ours.
-_LOCK: Final = 0x70676361_73740002
 
 # A partition is dropped only where nobody reads the table just now: waiting for the lock would make others wait.
 _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '2s'"
@@ -172,7 +176,7 @@ class PostgresMessages:
 async def _run_alone(connection: SqlConnection, statements: list[str]) -> bool:
     """Run statements in a transaction of their own; False if another server is at work."""
     async with connection.transaction():
-        cursor = await connection.execute("SELECT pg_try_advisory_xact_lock($1::int8)", [_LOCK])
+        cursor = await connection.execute("SELECT pg_try_advisory_xact_lock($1::int8)", [LOCK])
         (is_alone,), *_ = await cursor.fetchall()
         if is_alone:
             await connection.execute(_LOCK_TIMEOUT)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 PARTITIONS_FROM: Final = 130_000
 
+LOCK: Final = 0x70676361_73740001
+"""The advisory lock of whoever changes what belongs to `realtime.messages`; any number will do, if it is ours."""
+
 # A session whose clock is in another time zone may write a day off where the column's default is local time.
 _DAYS_BACK: Final = 1
 _DAYS_AHEAD: Final = 3
@@ -93,13 +96,17 @@ def partition_name(day: date) -> str:
 
 
 def create_statements(day: date) -> list[str]:
-    """Return what makes a day's partition; nobody but its owner gets at it except through the table's own policies."""
+    """Return what makes a day's partition; nobody but its owner gets at it except through the table's own policies.
+
+    It is attached, not created as a partition: only that lets others go on reading and writing the table.
+    """
     name = f"{MESSAGES_SCHEMA}.{partition_name(day)}"
     begin, end = (quote_literal(f"{moment:%Y-%m-%d}") for moment in (day, day + timedelta(1)))
-    bounds = f"FOR VALUES FROM ({begin}) TO ({end})"
+    like = "LIKE realtime.messages INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING INDEXES INCLUDING STORAGE"
     return [
-        f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF realtime.messages {bounds};",
+        f"CREATE TABLE IF NOT EXISTS {name} ({like});",
         f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY;",
+        f"ALTER TABLE realtime.messages ATTACH PARTITION {name} FOR VALUES FROM ({begin}) TO ({end});",
     ]
 
 

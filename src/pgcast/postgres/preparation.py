@@ -9,6 +9,7 @@ import psycopg
 from pgcast.model.errors import ConnectionFailed, DatabaseError, NotPrepared
 from pgcast.postgres.connection import connect_sql, within
 from pgcast.postgres.found import look
+from pgcast.postgres.partitions import LOCK
 from pgcast.postgres.refusals import WAL_LEVEL_SQL, server_text, translate
 from pgcast.postgres.setup import Plan, make_plan
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from pgcast.postgres.setup import Wishes
 
 _TIMEOUT_S: Final = 30.0
-
-# Any number will do, as long as it is ours: two that prepare the same database do it one after the other.
-_LOCK: Final = 0x70676361_73740001
 
 
 async def prepare(target: Target, wishes: Wishes, *, is_dry: bool, timeout_s: float = _TIMEOUT_S) -> Plan:
@@ -60,7 +58,7 @@ async def prepare(target: Target, wishes: Wishes, *, is_dry: bool, timeout_s: fl
 async def _prepare(connection: SqlConnection, target: Target, wishes: Wishes, *, is_dry: bool) -> Plan:
     async with connection.transaction():
         if not is_dry:
-            await connection.execute("SELECT pg_advisory_xact_lock($1::int8)", [_LOCK])
+            await connection.execute("SELECT pg_advisory_xact_lock($1::int8)", [LOCK])
         found = await look(connection, target, wishes.tables)
         plan = make_plan(found, wishes)
         if not is_dry:
