@@ -6,6 +6,7 @@ Shutdown is: stop accepting, send the clients away such that they come back, end
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ from pgcast.engine.watch import LagLimits, Watch
 from pgcast.model.errors import SlotBusy, SlotLost
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from pgcast.changes.payload import Payloads
     from pgcast.engine.acknowledged import Identity
     from pgcast.engine.backoff import Backoff
@@ -39,6 +42,7 @@ log = structlog.get_logger()
 _BUSY_S = 10.0
 _BUSY_RETRY_S = 0.25
 _PING_S = 1.0
+_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Node:
         self.watch = Watch(database.observer, self.pipeline, self.hub, limits.lag)
         self.clients: dict[Client, None] = {}
         self.is_draining = False
+        self.limited: Counter[str] = Counter()
         self._database = database
         self._limits = limits
         self._snapshots = Snapshots(database.catalog)
@@ -120,8 +125,8 @@ class Node:
                     raise
                 await asyncio.sleep(_BUSY_RETRY_S)
         self._tasks = [
-            asyncio.create_task(self._ping(), name="pings"),
-            asyncio.create_task(self.watch.run(), name="watch"),
+            asyncio.create_task(_for_ever("pings", self._ping), name="pings"),
+            asyncio.create_task(_for_ever("watch", self.watch.run), name="watch"),
             asyncio.create_task(self.pipeline.run(), name="pipeline"),
         ]
         if self._limits.messages_h:
@@ -135,7 +140,7 @@ class Node:
 
     def connect(self, serializer: Serializer, outlet: Outlet, identity: Identity | None = None) -> Client:
         """Begin the conversation with a client whose handshake is done; an identity lets it resume later."""
-        session = Session(serializer, self._limits.client)
+        session = Session(serializer, self._limits.client, self.limited)
         client = Client(session, serializer, outlet, self._around, identity=identity, when_gone=self._forget)
         self.clients[client] = None
         return client
@@ -179,3 +184,13 @@ class Node:
         self.hub.sinks.lost()
         for client in list(self.clients):
             client.tell_gap()
+
+
+async def _for_ever(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run what is to run until the end; if it fails all the same, say so and run it again."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("a task of the node failed; it is started again", task=name)
+        await asyncio.sleep(_AGAIN_S)
