@@ -162,10 +162,10 @@ _EXISTING_SCHEMAS: Final = "SELECT nspname FROM pg_namespace WHERE nspname = ANY
 _OWN_SCHEMAS: Final = _EXISTING_SCHEMAS + " AND has_schema_privilege(oid, 'CREATE')"
 _MEMBERSHIPS: Final = "SELECT rolname FROM pg_roles WHERE rolname = ANY ($1::text[]) AND pg_has_role(oid, $2::text)"
 _GRANTED: Final = """
-    SELECT rolname FROM pg_roles WHERE rolname = ANY ($1::text[]) AND has_schema_privilege(oid, 'realtime', 'USAGE')
-    AND has_table_privilege(oid, 'realtime.messages', 'SELECT')
-    AND has_table_privilege(oid, 'realtime.messages', 'INSERT')
-    AND has_table_privilege(oid, 'realtime.messages', 'UPDATE')
+    SELECT r.rolname FROM pg_roles r, pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE r.rolname = ANY ($1::text[]) AND n.nspname = 'realtime' AND c.relname = 'messages'
+    AND has_schema_privilege(r.oid, n.oid, 'USAGE') AND has_table_privilege(r.oid, c.oid, 'SELECT')
+    AND has_table_privilege(r.oid, c.oid, 'INSERT') AND has_table_privilege(r.oid, c.oid, 'UPDATE')
 """
 _USING: Final = (
     "SELECT rolname FROM pg_roles WHERE rolname = ANY ($1::text[]) AND has_schema_privilege(oid, $2::text, 'USAGE')"
@@ -177,8 +177,11 @@ _MESSAGES: Final = """
     WHERE n.nspname = 'realtime' AND c.relname = 'messages' AND c.relkind IN ('r', 'p')
 """
 _ROUTINES: Final = """
-    SELECT signature, coalesce(obj_description(p.oid, 'pg_proc') LIKE $2, false), p.prosrc
-    FROM unnest($1::text[]) signature JOIN pg_proc p ON p.oid = to_regprocedure(signature)
+    SELECT found.signature, coalesce(obj_description(found.oid, 'pg_proc') LIKE $2, false), found.prosrc
+    FROM (SELECT p.oid, p.prosrc,
+                 n.nspname || '.' || p.proname || '(' || oidvectortypes(p.proargtypes) || ')' AS signature
+          FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace) found
+    WHERE found.signature = ANY ($1::text[])
 """
 
 # A partitioned table is listed by its partitions, unless they are published as it.

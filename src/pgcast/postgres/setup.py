@@ -26,7 +26,7 @@ class Wishes:
     """What is to be there.
 
     Attributes:
-        publications: Those that are followed, unquoted; the first is made if it is missing.
+        publications: Those that are followed, unquoted; the first is made if it is missing. None: leave them alone.
         tables: What the first shall contain, as (schema, name); all tables if none is named and it is missing.
         has_realtime: Whether the schema `realtime` is wanted: broadcasts from the database, private channels.
         has_send: Whether `pgcast.send` is wanted; with the schema it comes by itself.
@@ -81,9 +81,10 @@ def make_plan(found: Found, wishes: Wishes) -> Plan:
         _plan_roles(plan, found)
     if wishes.has_realtime:
         _plan_realtime(plan, found, wishes)
-    if wishes.has_realtime or wishes.has_send:
+    if wishes.has_send or (wishes.has_realtime and _has_own_messages(found)):
         _plan_send(plan, found, is_asked=wishes.has_send)
-    _plan_publication(plan, found, wishes)
+    if wishes.publications:
+        _plan_publication(plan, found, wishes)
     if plan.steps and not found.may_create and any(_makes_in_database(step) for step in plan.steps):
         raise NotPrepared(
             f"{found.place}: role {quote_identifier(found.role)} may not create schemas and publications here",
@@ -121,7 +122,10 @@ def _plan_roles(plan: Plan, found: Found) -> None:
 
 def _plan_realtime(plan: Plan, found: Found, wishes: Wishes) -> None:
     if found.messages is not None and not found.messages.is_ours:
-        plan.notes.append("realtime.messages is there already, made by something else: it is left as it is")
+        plan.notes.append(
+            "realtime.messages is there already, made by something else: it is left as it is;"
+            " pgcast doctor says whether its broadcasts arrive"
+        )
         return
     _plan_schema(plan, found, "realtime")
     if found.messages is None:
@@ -276,7 +280,7 @@ def _plan_new_publication(plan: Plan, found: Found, wishes: Wishes, *, needs_mes
 
 
 def _has_own_messages(found: Found) -> bool:
-    return found.messages is None or found.messages.is_ours or found.messages.is_owned
+    return found.messages is None or found.messages.is_ours
 
 
 def _publishes_messages(found: Found, wishes: Wishes) -> bool:
