@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from fix_messages import hear
+from fix_messages import hear, initialize
 from fix_node import Node, NodeFactory
 from pgcast.devdb.template import Database
 from realtime_client import RealtimeClient
@@ -186,6 +187,27 @@ async def test_nothing_is_lost_or_repeated_when_the_stream_breaks(database: Data
         while (one := (await hear(client)).payload)["event"] != END:
             heard.append(one["payload"])
         assert heard == [0, 10, 1, 11, 2, 12]
+
+
+async def test_a_crash_of_postgres_loses_and_repeats_nothing(own_cluster, start_node: NodeFactory):
+    cluster = own_cluster()
+    dsn = cluster.dsn()
+    await asyncio.to_thread(initialize, dsn, has_realtime=True)
+    node = start_node(dsn)
+    async with RealtimeClient(node.url) as client:
+        await client.join(ROOM)
+        heard = []
+        for number in range(2):
+            with cluster.connect() as connection:
+                connection.execute("select realtime.send(%s::jsonb, 'n', 'room', false)", [str(number)])
+            if number == 0:
+                heard.append((await hear(client)).payload["payload"])
+                cluster.restart("immediate")
+        with cluster.connect() as connection:
+            connection.execute("select realtime.send('\"end\"', 'n', 'room', false)")
+        while heard[-1] != "end":
+            heard.append((await hear(client)).payload["payload"])
+        assert heard == [0, 1, "end"]
 
 
 async def test_a_restarted_server_delivers_what_is_sent_from_then_on(initialized: Database, start_node: NodeFactory):

@@ -385,3 +385,36 @@ async def test_a_fault_in_whoever_is_told_does_not_stop_the_stream(rig: Rig, cap
     assert "a bug with 3 bytes" in capsys.readouterr().out
     assert rig.taken_over == [(100, 0)]
     assert rig.pipeline.reconnects == 0
+
+
+class Brimming:
+    """Takes what is handed on, and is full until it has been flushed a few times."""
+
+    def __init__(self) -> None:
+        self.flushes_left = 0
+        self.flushed = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self.flushes_left > 0
+
+    def flush_now(self) -> None:
+        self.flushes_left -= 1
+        self.flushed += 1
+
+
+async def test_reading_waits_while_whoever_is_told_is_full(rig: Rig):
+    brimming = Brimming()
+    taken: list[bytes] = []
+
+    def take(content: bytes) -> None:
+        assert not brimming.is_full
+        taken.append(content)
+        brimming.flushes_left = 3
+
+    rig.pipeline.on_message["p"] = take
+    rig.pipeline.told = brimming
+    rig.source.send(pgoutput.begin(100), *[pgoutput.message(b"one")] * 3, pgoutput.commit(100))
+    await rig.clock.advance(0.1)
+    assert len(taken) == 3
+    assert brimming.flushed == 9
