@@ -75,8 +75,8 @@ def read_content(content: bytes) -> DatabaseMessage:
         found = _CONTENT.decode(text)
     except msgspec.ValidationError as error:
         raise WireError(f"the content is no message: {error}") from None
-    except msgspec.DecodeError:
-        raise WireError("the content is not JSON") from None
+    except (msgspec.DecodeError, RecursionError):
+        raise WireError("the content is not JSON, or nested too deeply") from None
     return DatabaseMessage(
         topic=found.topic,
         is_private=found.private is not False,

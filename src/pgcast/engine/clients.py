@@ -19,11 +19,10 @@ from pgcast.channels.channel import State
 from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Send, Track, Untrack
 from pgcast.channels.session import Outcome
 from pgcast.engine.acknowledged import Wanted
-from pgcast.engine.database_broadcasts import broadcast_of
+from pgcast.engine.entrance import Entrance
 from pgcast.engine.groups import Signature
 from pgcast.engine.joins import entries_of, legacy_entries_of, note_on, parse_since, start_of
 from pgcast.engine.rooms import RoomKey
-from pgcast.frames.broadcast import frame_of
 from pgcast.frames.websocket import ping_frame
 from pgcast.model.errors import BindingError, DatabaseError
 from pgcast.model.lsn import Lsn
@@ -124,7 +123,14 @@ class Client:
         self._writes_before = 0
         self._members: dict[Channel, Member] = {}
         self._seats: dict[Channel, Seat] = {}
-        self._replayed: dict[Channel, list[bytes]] = {}
+        self._entrance = Entrance(
+            session,
+            serializer,
+            replays=around.replays,
+            pipeline=around.pipeline,
+            perform=self._perform,
+            write=self._send,
+        )
         self._deciding: dict[Channel, asyncio.Task[None]] = {}
 
     def receive_text(self, text: str | bytes) -> None:
@@ -206,8 +212,7 @@ class Client:
             key = RoomKey(channel.name, channel.is_private)
             may_read = channel.rights.read_broadcasts is True
             self._seats[channel] = rooms.enter(key, self._outlet, self._serializer, reads_broadcasts=may_read)
-            for frame in self._replayed.pop(channel, ()):
-                self._send(frame)
+            self._entrance.entered(channel)
             return
         if isinstance(effect, Ask):
             # Nothing can be allowed yet: private channels are not joined either.
@@ -223,26 +228,6 @@ class Client:
             rooms.untrack(seat)
         else:
             self._perform(self.session.presence_state(channel, rooms.watch(seat)))
-
-    async def _fetch_replayed(self, channel: Channel) -> str | None:
-        """Ask for the stored broadcasts that a join wants; the channel must be entered in the same turn of the loop.
-
-        Returns:
-            Why the join is refused; None if it is not.
-        """
-        if channel.replay is None:
-            return None
-        try:
-            messages = await self._around.replays.take(channel.name, channel.replay)
-        except DatabaseError as error:
-            log.warning("stored broadcasts cannot be replayed", error=error.message, hint=error.hint or None)
-            return "UnableToReplayMessages: Realtime was unable to replay messages"
-        frames = (
-            frame_of(broadcast_of(message, is_replayed=True), channel.topic, self._serializer, channel.join_ref)
-            for message in messages
-        )
-        self._replayed[channel] = [frame for frame in frames if frame is not None]
-        return None
 
     def _send(self, frame: bytes) -> None:
         """Write a frame. Who asks more and more and does not read the answers is sent away."""
@@ -274,7 +259,7 @@ class Client:
         task = self._deciding.pop(channel, None)
         if task is not None:
             task.cancel()
-        self._replayed.pop(channel, None)
+        self._entrance.left(channel)
         seat = self._seats.pop(channel, None)
         if seat is not None:
             self._around.rooms.leave(seat)

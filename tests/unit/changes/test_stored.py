@@ -90,7 +90,11 @@ def test_content_is_private_unless_it_says_otherwise(private: str, *, is_private
     ("content", "reason"),
     [
         (b"\xff", "the content is not UTF-8"),
-        (b"{", "the content is not JSON"),
+        (b"{", "the content is not JSON, or nested too deeply"),
+        (
+            b'{"topic":"t","event":"e","payload":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+            "the content is not JSON, or nested too deeply",
+        ),
         (b'{"topic":"t","event":"e","payload":"\xc3"}', "the content is not UTF-8"),
         (b"[]", "the content is no message: Expected `object`, got `array`"),
         (b'{"topic":"t","payload":1}', "the content is no message: Object missing required field `event`"),
