@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from fix_messages import initialize
 from pgcast.model.errors import NotPrepared
 from pgcast.postgres.connection import parse_target
+
+ROOT = Path(__file__).parents[3]
 
 
 def run(dsn, *options, **settings):
@@ -160,6 +163,18 @@ def test_changes_are_broadcast_from_a_trigger(initialized):
         ("item:1", "broadcast", "DELETE", {**common, "operation": "DELETE", "record": None, "old_record": other}, True),
         ("item:1", "broadcast", "INSERT", {**common, "operation": "INSERT", "record": one, "old_record": None}, True),
         ("item:1", "broadcast", "UPDATE", {**common, "operation": "UPDATE", "record": other, "old_record": one}, True),
+    ]
+
+
+@pytest.mark.postgres(11, why="a trigger is made with another word, and NEW cannot be missing")
+def test_the_example_of_a_trigger_works(initialized):
+    initialized.execute("create table messages (id int primary key, room_id int, text text)")
+    initialized.execute((ROOT / "examples/sql/broadcast-changes.sql").read_text())
+    initialized.execute("insert into messages values (1, 7, 'a')")
+    initialized.execute("delete from messages")
+    assert [(topic, event, private) for topic, _, event, _, private, _ in stored(initialized)] == [
+        ("room:7", "DELETE", True),
+        ("room:7", "INSERT", True),
     ]
 
 
