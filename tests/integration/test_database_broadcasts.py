@@ -12,7 +12,7 @@ import pytest
 
 from fix_messages import hear, initialize
 from fix_node import Node, NodeFactory
-from pgcast.devdb.template import Database
+from pgcast.devdb.template import Database, Template
 from realtime_client import RealtimeClient
 
 ROOM = "realtime:room"
@@ -223,6 +223,40 @@ async def test_a_restarted_server_delivers_what_is_sent_from_then_on(initialized
         await client.join(ROOM)
         send(initialized)
         assert (await hear(client)).payload["event"] == END, "what was sent before the start is past"
+
+
+THEIRS = """
+    create schema realtime;
+    create table realtime.messages (
+        id uuid not null default gen_random_uuid(), topic text not null, extension text not null, payload jsonb,
+        event text, private boolean default false, inserted_at timestamp not null default now(),
+        skip_broadcast boolean, primary key (id, inserted_at)
+    ) partition by range (inserted_at);
+    create publication supabase_realtime;
+    create publication supabase_realtime_messages_publication for table realtime.messages;
+"""
+
+
+@pytest.mark.postgres(13, why="a publication cannot carry a partitioned table")
+async def test_a_table_that_somebody_else_made_works_alike(start_node: NodeFactory, empty_template: Template):
+    theirs = empty_template.copy()
+    try:
+        theirs.execute(THEIRS)
+        both = "supabase_realtime,supabase_realtime_messages_publication"
+        node = start_node(theirs.dsn, PUBLICATIONS=both)
+        async with RealtimeClient(node.url) as client:
+            await client.join(ROOM)
+            insert = "insert into realtime.messages (topic, extension, event, payload, skip_broadcast) values "
+            async with asyncio.timeout(10):
+                while theirs.execute("select count(*) from pg_inherits") == [(0,)]:  # noqa: ASYNC110 - a database's
+                    await asyncio.sleep(0.05)  # the server makes the partitions
+            theirs.execute(
+                insert + "('room', 'broadcast', 'delivered', '1', true), ('room', 'broadcast', 'new', '1', null)"
+            )
+            assert (await hear(client)).payload["event"] == "new"
+        node.stop()
+    finally:
+        theirs.drop()
 
 
 @pytest.mark.postgres(13, why="the table has no partitions")
