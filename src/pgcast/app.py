@@ -35,19 +35,23 @@ from pgcast.sockets.handshake import Admission, Refusal, TokenDoorkeeper
 from pgcast.sockets.options import SocketOptions
 from pgcast.sockets.protocol import Connection, close_idle
 from pgcast.state import StateFile
+from pgcast.web.broadcast import BroadcastRoute, HttpLimits
 from pgcast.web.forwarded import Forwarded
 from pgcast.web.routes import make_web, metrics_route
 from pgcast.web.tls import server_context
+from pgcast.web.tokens import TokenAuthorizer
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Generator, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Generator, Mapping, Sequence
     from pathlib import Path
 
     from starlette.routing import BaseRoute
 
+    from pgcast.auth.keys import Keys
     from pgcast.engine.clients import Client
     from pgcast.engine.ports import Outlet
+    from pgcast.model.claims import Claims
 
 log = structlog.get_logger()
 
@@ -87,7 +91,6 @@ def make_node(settings: Settings) -> Node:
     """
     target = target_of(settings)
     publications = settings.publications
-    client = Limits(max_channels=settings.max_channels)
     database = Database(
         source=ReplicationSource(
             target,
@@ -99,7 +102,7 @@ def make_node(settings: Settings) -> Node:
         catalog=PostgresCatalog(target, publications=publications),
         observer=PostgresObserver(target, slot=settings.slot_name, publications=publications),
         publications=publications,
-        messages=PostgresMessages(target, max_payload_bytes=client.max_payload_bytes),
+        messages=PostgresMessages(target, max_payload_bytes=settings.max_payload_bytes),
     )
     limits = NodeLimits(
         hub=HubLimits(
@@ -111,7 +114,13 @@ def make_node(settings: Settings) -> Node:
             hold_s=settings.hold_s,
             legacy_as_text=settings.legacy_values is LegacyValues.TEXT,
         ),
-        client=client,
+        client=Limits(
+            max_channels=settings.max_channels,
+            max_payload_bytes=settings.max_payload_bytes,
+            max_messages_per_s=settings.max_messages_per_s,
+            max_presence_per_s=settings.max_presence_per_s,
+            max_presence_calls=settings.max_presence_calls,
+        ),
         lag=LagLimits(
             warn_bytes=settings.lag_warn_mb * _MB,
             max_bytes=settings.max_replication_lag_mb * _MB,
@@ -192,7 +201,11 @@ class Server:
         keys = shared_secret(settings.jwt_secret.get_secret_value()) if settings.jwt_secret is not None else None
         doorkeeper = TokenDoorkeeper(keys if settings.authenticates else None, settings.jwt_claim_validators)
         switchboard = _Switchboard(node, by_subject=settings.resume is ResumeBy.IDENTITY)
-        routes = [*self._routes, *([metrics_route(registry_of(node))] if settings.exposes_metrics else [])]
+        routes = [
+            *self._routes,
+            _broadcast_route(node, settings, keys if settings.authenticates else None),
+            *([metrics_route(registry_of(node))] if settings.exposes_metrics else []),
+        ]
         config = uvicorn.Config(
             Forwarded(make_web(node.pipeline.health, routes), proxies),
             http="httptools",
@@ -359,6 +372,22 @@ class _Switchboard:
 
     def connect(self, admission: Admission, outlet: Outlet) -> Client:
         return self._node.connect(admission.serializer, outlet, _identity_of(admission, self._by_subject))
+
+
+def _broadcast_route(node: Node, settings: Settings, keys: Keys | None) -> BroadcastRoute:
+    async def may_publish(
+        topics: Collection[str], claims: Claims | None, headers: Mapping[str, str]
+    ) -> Collection[str]:
+        del topics, claims, headers
+        return ()  # nobody decides on private rooms yet
+
+    limits = HttpLimits(
+        max_payload_bytes=settings.max_payload_bytes,
+        max_body_bytes=settings.max_frame_bytes,
+        max_messages_per_s=settings.max_messages_per_s,
+    )
+    authorize = TokenAuthorizer(keys, settings.jwt_claim_validators)
+    return BroadcastRoute(node.rooms, authorize, may_publish, limits, node.limited)
 
 
 def _identity_of(admission: Admission, by_subject: bool) -> Identity | None:  # noqa: FBT001 - one of two ways

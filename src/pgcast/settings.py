@@ -160,6 +160,27 @@ class Settings(BaseSettings):
     max_channels: int = Field(
         1000, alias="PGCAST_MAX_CHANNELS", ge=0, description="channels per connection; 0: no limit"
     )
+    max_messages_per_s: float = Field(
+        0,
+        alias="PGCAST_MAX_MESSAGES_PER_S",
+        ge=0,
+        description="what one connection (over HTTP: one address) may send a second, on average; 0: no limit",
+    )
+    max_presence_per_s: float = Field(
+        0,
+        alias="PGCAST_MAX_PRESENCE_PER_S",
+        ge=0,
+        description="presence messages that one channel may send a second, on average; 0: no limit",
+    )
+    max_presence_calls: int = Field(
+        0, alias="PGCAST_MAX_PRESENCE_CALLS", ge=0, description="those within 30 seconds; 0: no limit"
+    )
+    max_payload_kb: int = Field(
+        3000,
+        alias="PGCAST_MAX_PAYLOAD_KB",
+        ge=0,
+        description="the payload of one broadcast or presence (n * 1000 + 500 bytes pass); 0: no limit",
+    )
     max_frame_bytes: int = Field(
         5_000_000, alias="PGCAST_MAX_FRAME_BYTES", ge=1024, description="the largest message a client may send"
     )
@@ -268,6 +289,11 @@ class Settings(BaseSettings):
     def authenticates(self) -> bool:
         """Whether clients need a token."""
         return self.secure_channels and self.jwt_secret is not None
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """What one broadcast or presence may take; 0 for no limit."""
+        return self.max_payload_kb * 1000 + 500 if self.max_payload_kb else 0
 
     @model_validator(mode="after")
     def _check_slot(self) -> Self:

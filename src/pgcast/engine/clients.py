@@ -118,7 +118,7 @@ class Client:
         self._identity = identity
         self._when_gone = when_gone
         self._marks: dict[Channel, Mark] = {}
-        self._pinged: deque[tuple[int, list[tuple[Mark, Position]]]] = deque()
+        self._pinged: deque[tuple[int, list[tuple[Mark, Position]]]] | None = None  # a deque takes 600 bytes
         self._pings = 0
         self._writes_before = 0
         self._members: dict[Channel, Member] = {}
@@ -149,7 +149,7 @@ class Client:
 
     def receive_pong(self, data: bytes) -> None:
         """Take a pong: the client has received everything that was written before the ping it answers."""
-        if not data.isdigit() or len(data) > _MAX_DIGITS:
+        if not data.isdigit() or len(data) > _MAX_DIGITS or self._pinged is None:
             return
         number = int(data)
         while self._pinged and self._pinged[0][0] <= number:
@@ -158,7 +158,11 @@ class Client:
 
     def ping_if_due(self) -> None:
         """Ask a client with an identity to acknowledge what was written to it since the last time; once a second."""
-        if not self._marks or self._outlet.writes == self._writes_before or len(self._pinged) >= _MAX_PINGS:
+        if not self._marks or self._outlet.writes == self._writes_before:
+            return
+        if self._pinged is None:
+            self._pinged = deque()
+        if len(self._pinged) >= _MAX_PINGS:
             return
         hub = self._around.hub
         positions: list[tuple[Mark, Position]] = []

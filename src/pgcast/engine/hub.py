@@ -24,6 +24,7 @@ from pgcast.model.change import Kind
 if TYPE_CHECKING:
     from pgcast.changes.payload import Payloads
     from pgcast.engine.groups import Reading, Signature
+    from pgcast.engine.hold import Waiting
     from pgcast.engine.ports import FrameText, Outlet
     from pgcast.matching.index import Entry
     from pgcast.model.change import Change
@@ -255,7 +256,7 @@ class Hub:
         """Let the stream go on that waited for those who read the window, once they have come far enough."""
         if not self.hold.is_on:
             return
-        needed = self.readers.needed()
+        needed: dict[Waiting, int] = {group: at for group, at in self.readers.needed().items()}  # noqa: C416 - a wider key
         for group in self.hold.groups():
             self.hold.passed(group, needed.get(group, self.window.end))
         self.trim(asyncio.get_running_loop().time())

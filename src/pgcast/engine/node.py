@@ -76,7 +76,7 @@ class Node:
 
     def __init__(self, database: Database, payloads: Payloads, limits: NodeLimits, backoff: Backoff) -> None:
         self.hub = Hub(payloads, limits.hub)
-        self.rooms = Rooms(limits.hub.ring_bytes, self.hub.budget, gap_s=limits.hub.flush_gap_s)
+        self.rooms = Rooms(limits.hub.ring_bytes, self.hub.budget, gap_s=limits.hub.flush_gap_s, hold=self.hub.hold)
         self.pipeline = Pipeline(database, self.hub, backoff, self._tell_gap)
         self.pipeline.told = self.rooms
         self.broadcasts = DatabaseBroadcasts(
@@ -175,7 +175,7 @@ class Node:
             self.memory.acknowledged.expire(loop.time())
 
     def _publish(self, message: DatabaseMessage) -> None:
-        self.rooms.publish(RoomKey(message.topic, message.is_private), broadcast_of(message))
+        self.rooms.publish(RoomKey(message.topic, message.is_private), broadcast_of(message), holds=True)
 
     def _forget(self, client: Client) -> None:
         self.clients.pop(client, None)

@@ -360,6 +360,7 @@ class Pipeline:
         while told.is_full:
             told.flush_now()
             await asyncio.sleep(0)  # a flush is being written, slice by slice
+        await self._hub.may_read()
 
     def _know(self, table: Table) -> None:
         """Read the rows that follow as this table's."""

@@ -115,6 +115,7 @@ class Connection(asyncio.Protocol):
         self._conversation: Conversation | None = None
         self._fragments: list[bytes] = []
         self._is_text = False
+        self._has_sent_eof = False
         self._close_timer: asyncio.TimerHandle | None = None
 
     # What asyncio says
@@ -168,7 +169,7 @@ class Connection(asyncio.Protocol):
     def write(self, content: bytes) -> None:
         """Send whole frames."""
         transport = self._transport
-        if transport is not None and self._close_timer is None:
+        if transport is not None and self._close_timer is None and not self._has_sent_eof:
             self.writes += 1
             transport.write(content)
 
@@ -273,6 +274,7 @@ class Connection(asyncio.Protocol):
             if part != SEND_EOF:
                 transport.write(part)
             elif transport.can_write_eof():
+                self._has_sent_eof = True  # a transport refuses whatever is written after it
                 transport.write_eof()
             else:
                 transport.close()

@@ -280,6 +280,7 @@ async def test_a_connection_that_breaks_ends_the_conversation_once(rig: Rig):
 
 async def test_a_client_that_shuts_its_side_without_a_close_is_gone(rig: Rig):
     rig.connection.eof_received()
+    rig.connection.write(text_frame(b"late"))  # a transport refuses what is written after its end
     rig.transport.close()  # as asyncio does where the protocol does not want it kept open
     assert rig.open == set()
     assert rig.desk.departures == 1
