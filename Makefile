@@ -117,7 +117,7 @@ bench: $(VENV)/.bench benchmarks/bin/load
 
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/runtime.txt
-	for name in dev node bench $(PYTHON_CLIENTS); do \
+	for name in dev build node bench $(PYTHON_CLIENTS); do \
 		uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/$$name.in -o requirements/$$name.txt; done
 
 clean:

@@ -19,6 +19,7 @@ TESTED_ELSEWHERE = {
     "cli/doctor.py": "tests/integration/cli/test_doctor.py",
     "cli/init.py": "tests/integration/cli/test_init.py",
     "cli/demo/command.py": "tests/integration/test_demo.py",
+    "cli/demo/folder.py": "tests/integration/test_demo.py",
     "cli/demo/rows.py": "tests/integration/test_demo.py",
     "cli/demo/running.py": "tests/integration/test_demo.py",
     "cli/demo/sample.py": "tests/integration/test_demo.py",

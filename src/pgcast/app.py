@@ -38,7 +38,7 @@ from pgcast.state import StateFile
 from pgcast.web.broadcast import BroadcastRoute, HttpLimits
 from pgcast.web.forwarded import Forwarded
 from pgcast.web.routes import make_web, metrics_route
-from pgcast.web.tls import server_context
+from pgcast.web.tls import keep_renewed, server_context
 from pgcast.web.tokens import TokenAuthorizer
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def make_node(settings: Settings) -> Node:
         messages_h=settings.messages_h,
     )
     backoff = Backoff(settings.db_reconnect_backoff_min / 1000, settings.db_reconnect_backoff_max / 1000)
-    return Node(database, Payloads(), limits, backoff)
+    return Node(database, Payloads(max_bytes=settings.max_record_bytes), limits, backoff)
 
 
 class Server:
@@ -239,15 +239,19 @@ class Server:
         )
         _tell_what_matters(settings)
         connections = server.server_state.connections
-        garbage = asyncio.create_task(_collect_garbage(lambda: len(connections)))
-        idle = asyncio.create_task(close_idle(connections, settings.idle_s))
-        for task in (garbage, idle):
-            task.add_done_callback(_say_why)
+        chores = [
+            asyncio.create_task(_collect_garbage(lambda: len(connections))),
+            asyncio.create_task(close_idle(connections, settings.idle_s)),
+        ]
+        if tls is not None and settings.tls_cert is not None and settings.tls_key is not None:
+            chores.append(asyncio.create_task(keep_renewed(tls, settings.tls_cert, settings.tls_key)))
+        for chore in chores:
+            chore.add_done_callback(_say_why)
         try:
             await server.serve(sockets=[listening])
         finally:
-            idle.cancel()
-            garbage.cancel()
+            for chore in chores:
+                chore.cancel()
 
 
 class _State:

@@ -184,6 +184,12 @@ class Settings(BaseSettings):
     max_frame_bytes: int = Field(
         5_000_000, alias="PGCAST_MAX_FRAME_BYTES", ge=1024, description="the largest message a client may send"
     )
+    max_record_bytes: int = Field(
+        0,
+        alias="MAX_RECORD_BYTES",
+        ge=0,
+        description="a larger change comes with its short values alone; 0: no limit",
+    )
     idle_s: float = Field(
         60, alias="PGCAST_IDLE_S", ge=0, description="close clients that send nothing for so long; 0: never"
     )

@@ -7,12 +7,14 @@ Source: the realtime protocol's `postgres_changes` message (`data`), and the fla
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from pgcast.changes.limits import TOO_LARGE, short_object
 from pgcast.changes.values import renderer, text_renderer
 from pgcast.model.change import ABSENT, Kind
 
@@ -49,12 +51,17 @@ class Payloads:
     """Renders changes, and keeps the constant parts of each table that it met.
 
     A change must have its `transaction` and `index`.
+
+    Args:
+        max_tables: Of how many tables the constant parts are kept.
+        max_bytes: What is larger comes short, see `short`; 0 for no limit.
     """
 
-    __slots__ = ("_max_tables", "_parts")
+    __slots__ = ("_max_bytes", "_max_tables", "_parts")
 
-    def __init__(self, max_tables: int = _MAX_TABLES) -> None:
+    def __init__(self, max_tables: int = _MAX_TABLES, *, max_bytes: int = 0) -> None:
         self._max_tables = max_tables
+        self._max_bytes = max_bytes or sys.maxsize
         self._parts: dict[Table, _Parts] = {}
 
     def current(self, change: Change) -> bytes:
@@ -65,7 +72,8 @@ class Payloads:
         """
         # fast path: per change and view
         parts = self._parts.get(change.table) or self._parts_of(change.table)
-        return _join(change, parts.heads[change.kind], parts.columns, change.record, change.old_record)
+        payload = _join(change, parts.heads[change.kind], parts.columns, change.record, change.old_record)
+        return payload if len(payload) <= self._max_bytes else self.short(change)
 
     def view(self, change: Change, select: tuple[str, ...]) -> bytes:
         """Return what `current` returns, with some columns alone: those of the key, and those selected.
@@ -80,7 +88,18 @@ class Payloads:
             None if values is None else _object(view.typed_columns, [values[place] for place in view.places])
             for values in (change.values, change.old_values)
         )
-        return _join(change, parts.heads[change.kind], view.columns, record, old_record)
+        payload = _join(change, parts.heads[change.kind], view.columns, record, old_record)
+        return payload if len(payload) <= self._max_bytes else self.short(change, select)
+
+    def short(self, change: Change, select: tuple[str, ...] = ()) -> bytes:
+        """Return what `current` and `view` return of a change that is too large: short values alone, and an error."""
+        parts = self._parts_of(change.table)
+        view = parts.view(change.table, select or tuple(column.name for column in change.table.relation.columns))
+        record, old_record = (
+            None if values is None else short_object(view.typed_columns, [values[place] for place in view.places])
+            for values in (change.values, change.old_values)
+        )
+        return _join(change, parts.heads[change.kind], view.columns, record, old_record, TOO_LARGE)
 
     def legacy(self, change: Change, *, as_text: bool) -> bytes:
         """Return the payload of the oldest protocol.
@@ -102,7 +121,17 @@ class Payloads:
                 old_record = _object(parts.text_columns, change.old_values, is_whole=change.kind is Kind.DELETE)
         elif change.kind is Kind.DELETE and change.old_values is not None:
             old_record = _object(parts.typed_columns, change.old_values, is_whole=True)
-        return _join(change, parts.heads[change.kind], columns, record, old_record)
+        payload = _join(change, parts.heads[change.kind], columns, record, old_record)
+        return payload if len(payload) <= self._max_bytes else self.short_legacy(change, as_text=as_text)
+
+    def short_legacy(self, change: Change, *, as_text: bool) -> bytes:
+        """Return what `legacy` returns of a change that is too large: short values alone, and an error."""
+        parts = self._parts_of(change.table)
+        columns = parts.text_columns if as_text else parts.typed_columns
+        record, old_record = (
+            None if values is None else short_object(columns, values) for values in (change.values, change.old_values)
+        )
+        return _join(change, parts.heads[change.kind], parts.flagged_columns, record, old_record, TOO_LARGE)
 
     def _parts_of(self, table: Table) -> _Parts:
         parts = self._parts.get(table)
@@ -189,7 +218,14 @@ def _head(table: Table, kind: Kind) -> bytes:
 
 
 # fast path: per change and view
-def _join(change: Change, head: bytes, columns: bytes, record: bytes | None, old_record: bytes | None) -> bytes:
+def _join(
+    change: Change,
+    head: bytes,
+    columns: bytes,
+    record: bytes | None,
+    old_record: bytes | None,
+    errors: bytes = b"null",
+) -> bytes:
     transaction = change.transaction
     index = change.index
     end = _INDICES[index] if index < _READY else b'%08x"}' % index
@@ -200,8 +236,11 @@ def _join(change: Change, head: bytes, columns: bytes, record: bytes | None, old
     else:
         rows = b',"record":%b,"old_record":%b' % (record, old_record)
     return b"".join(
-        (head, transaction.timestamp, columns, rows, b',"errors":null,"position":"', transaction.position_prefix, end)
-    )
+        (
+            head, transaction.timestamp, columns, rows,
+            b',"errors":', errors, b',"position":"', transaction.position_prefix, end,
+        )
+    )  # fmt: skip
 
 
 _READY: Final = 1024

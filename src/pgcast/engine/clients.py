@@ -55,6 +55,10 @@ JOIN_S = 4.0
 UNREAD = "too slow: replies you have not read pile up; reconnect"
 
 _MAX_UNREAD_BYTES = 4 << 20
+LIMITED_BYTES = 1 << 20
+"""The largest message for a client to which one was too large: what Python's clients take."""
+
+_TOO_LARGE = 1009
 _RETRY_S = 2.0
 _MAX_PINGS = 16
 _MAX_DIGITS = 18
@@ -117,6 +121,7 @@ class Client:
         self._around = around
         self._identity = identity
         self._when_gone = when_gone
+        self._max_bytes = LIMITED_BYTES if around.memory.acknowledged.is_limited(identity) else 0
         self._marks: dict[Channel, Mark] = {}
         self._pinged: deque[tuple[int, list[tuple[Mark, Position]]]] | None = None  # a deque takes 600 bytes
         self._pings = 0
@@ -181,8 +186,16 @@ class Client:
         self._around.hub.resumed(self._outlet)
         self._around.rooms.resumed(list(self._seats.values()))
 
-    def gone(self) -> None:
-        """The connection has ended: leave everything. Twice is safe."""
+    def gone(self, code: int | None = None) -> None:
+        """The connection has ended: leave everything. Twice is safe.
+
+        Args:
+            code: Of the client's close frame, if it has sent one.
+        """
+        if code == _TOO_LARGE:
+            log.info("a message was too large for a client", comes_back=self._identity is not None)
+        if self._identity is not None and (code == _TOO_LARGE or self._max_bytes):
+            self._around.memory.acknowledged.limit(self._identity, asyncio.get_running_loop().time())
         self._perform(self.session.close())
         self._around.hub.gone(self._outlet)
         self._when_gone(self)
@@ -344,7 +357,11 @@ class Client:
         asked = _asked(channel, entries, self._known_position(wanted))
         start = start_of(asked, snapshot, around.hub.window, around.pipeline.epoch, joined_at)
         signature = Signature(
-            self._serializer.version, channel.topic, entries, is_legacy=channel.legacy_topic is not None
+            self._serializer.version,
+            channel.topic,
+            entries,
+            is_legacy=channel.legacy_topic is not None,
+            max_bytes=self._max_bytes,
         )
         if wanted is not None:
             position = self._position_before(start.reading.at)

@@ -20,7 +20,7 @@ from pgcast.model.messages import MESSAGE_PREFIX, MESSAGES_SCHEMA, MESSAGES_TABL
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pgcast.engine.pipeline import Pipeline
+    from pgcast.engine.relays import Relays
     from pgcast.model.change import Change
     from pgcast.model.messages import DatabaseMessage
 
@@ -42,7 +42,7 @@ class DatabaseBroadcasts:
     """Hands on what the database has for the members of topics.
 
     Args:
-        pipeline: Where it comes from.
+        relays: Where it comes from.
         deliver: Where it goes.
         max_payload_bytes: What is longer is dropped: the JSON text, or the raw bytes; 0 for no limit.
 
@@ -51,9 +51,7 @@ class DatabaseBroadcasts:
         dropped: How many could not be.
     """
 
-    def __init__(
-        self, pipeline: Pipeline, deliver: Callable[[DatabaseMessage], None], *, max_payload_bytes: int
-    ) -> None:
+    def __init__(self, relays: Relays, deliver: Callable[[DatabaseMessage], None], *, max_payload_bytes: int) -> None:
         self.delivered = 0
         self.dropped = 0
         self._deliver = deliver
@@ -61,8 +59,8 @@ class DatabaseBroadcasts:
         self._collections: dict[str, dict[Collection, None]] = {}
         self._logged_at_s = float("-inf")
         self._loop = asyncio.get_running_loop()
-        pipeline.on_insert[MESSAGES_SCHEMA, MESSAGES_TABLE] = self._take_row
-        pipeline.on_message[MESSAGE_PREFIX] = self._take_content
+        relays.on_insert[MESSAGES_SCHEMA, MESSAGES_TABLE] = self._take_row
+        relays.on_message[MESSAGE_PREFIX] = self._take_content
 
     @contextlib.contextmanager
     def collecting(self, topic: str) -> Iterator[Collection]:

@@ -35,12 +35,14 @@ class Signature:
         topic: The full topic.
         entries: The bindings, as the index takes them.
         is_legacy: Whether changes go out flat, in the oldest protocol's shape.
+        max_bytes: What they take: a larger message comes short; 0 for no limit.
     """
 
     version: str
     topic: str
     entries: tuple[Entry, ...]
     is_legacy: bool
+    max_bytes: int = 0
 
 
 class Member:
@@ -124,7 +126,7 @@ class Group:
         self.serializer = serializer
         selects = {entry.id: entry.select for entry in signature.entries if entry.select}
         self.selects: dict[int, tuple[str, ...]] | None = selects or None
-        self.has_one_view = not selects and not signature.is_legacy
+        self.has_one_view = not selects and not signature.is_legacy and not signature.max_bytes
         self.asks = any(entry.asks for entry in signature.entries)
         self.scan: Scan | None = None
         self.level: dict[Member, None] = {}
@@ -165,6 +167,11 @@ class Group:
         """Return the parts of one change's frame, for a member that is served alone."""
         prefix, suffix = self._parts.get(key) or self._make_parts(key)
         return frame_header(len(prefix) + len(data) + len(suffix)), prefix, data, suffix
+
+    def is_too_large(self, key: tuple[int, ...] | Kind, data: bytes) -> bool:
+        """Say whether one change's message is larger than its members take."""
+        limit = self.signature.max_bytes
+        return limit > 0 and sum(map(len, self._parts.get(key) or self._make_parts(key)), len(data)) > limit
 
     def take_tick(self, window_end: int) -> Tick:
         """Join what is pending, once for everybody, and put it on the ring."""

@@ -119,6 +119,11 @@ class Hub:
         self.sinks.commit()
         self.passed(end_lsn)
 
+    def commit_late(self) -> None:
+        """Note that what was missing of an earlier transaction is complete."""
+        self.window.break_off()
+        self.sinks.commit()
+
     def break_off(self) -> None:
         """Note that the stream broke, perhaps inside a transaction: what is missing of it comes later."""
         self.window.break_off()

@@ -78,9 +78,9 @@ class Node:
         self.hub = Hub(payloads, limits.hub)
         self.rooms = Rooms(limits.hub.ring_bytes, self.hub.budget, gap_s=limits.hub.flush_gap_s, hold=self.hub.hold)
         self.pipeline = Pipeline(database, self.hub, backoff, self._tell_gap)
-        self.pipeline.told = self.rooms
+        self.pipeline.relays.basin = self.rooms
         self.broadcasts = DatabaseBroadcasts(
-            self.pipeline, self._publish, max_payload_bytes=limits.client.max_payload_bytes
+            self.pipeline.relays, self._publish, max_payload_bytes=limits.client.max_payload_bytes
         )
         self.watch = Watch(database.observer, self.pipeline, self.hub, limits.lag)
         self.clients: dict[Client, None] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,6 +17,8 @@ from pgcast.changes.payload import commit_timestamp
 from pgcast.changes.rows import make_row_reader
 from pgcast.engine.health import Health
 from pgcast.engine.hub import TICK_BYTES
+from pgcast.engine.partitions import Partitions, Turn, goes_stale
+from pgcast.engine.relays import Relays
 from pgcast.model.change import Change, Transaction
 from pgcast.model.errors import NotPrepared, PgcastError, SlotLost, StreamEnded
 from pgcast.model.lsn import NO_LSN, format_lsn
@@ -45,8 +47,6 @@ _TURN_S = 0.005
 _TABLES_S = 1.0
 _TABLES_POLL_S = 0.1
 
-T = TypeVar("T")
-
 
 @dataclass(frozen=True, slots=True)
 class Floor:
@@ -65,17 +65,8 @@ class Floor:
     index: int
 
 
-class Told(Protocol):
-    """Where what is handed on beside the changes goes."""
-
-    @property
-    def is_full(self) -> bool:
-        """Whether others should run before there is more."""
-        ...
-
-    def flush_now(self) -> None:
-        """Pass on what is there, as far as possible at once."""
-        ...
+class _OpenAnew(StreamEnded):
+    """The stream is well, and is opened anew all the same."""
 
 
 class Pipeline:
@@ -88,12 +79,7 @@ class Pipeline:
         when_lost: Called when changes may have been lost for everybody: the slot is new, or the database another one.
 
     Attributes:
-        on_insert: Who else is told of the rows that are inserted into a table, by schema and name.
-        on_message: Who is told of what programs write with `pg_logical_emit_message` (14+), by its prefix.
-        told: Where that goes; reading waits while it is full.
-
-    Both are told in commit order with the changes, once each, of what was committed since the first stream was opened:
-    what a slot brings again after a restart is past. A message outside of transactions is told of at once.
+        relays: Whom else the stream has something for.
     """
 
     def __init__(self, database: Database, hub: Hub, backoff: Backoff, when_lost: Callable[[], None]) -> None:
@@ -108,9 +94,7 @@ class Pipeline:
         self.is_standby = False
         self.transactions = 0
         self.reconnects = 0
-        self.on_insert: dict[tuple[str, str], Callable[[Change], None]] = {}
-        self.on_message: dict[str, Callable[[bytes], None]] = {}
-        self.told: Told | None = None
+        self.relays = Relays()
         self._source = database.source
         self._catalog = database.catalog
         self._hub = hub
@@ -119,10 +103,12 @@ class Pipeline:
         self._decoder = Decoder()
         self._tables: dict[int, Table] = {}
         self._transaction: Transaction | None = None
+        self._partitions: Partitions | None = None  # on the versions that need it
+        self._again_from: Lsn | None = None  # how far what was read before has been read again
         self._interruption: PgcastError | None = None
         self._start_over_because = ""
-        self._has_moved = False
-        self._told_from = NO_LSN
+        self._begun_lsn = NO_LSN  # of the open transaction, wherever its changes are numbered
+        self._fruitless = 0  # how many streams in a row ended for want of something, and brought nothing
         self._loop = asyncio.get_running_loop()
         self._status_timer: asyncio.TimerHandle | None = None
 
@@ -132,29 +118,34 @@ class Pipeline:
         Raises:
             DatabaseError: It could not be opened; the subclass says why.
         """
-        start = await self._source.open(self.progress.ended)
+        start = await self._source.open(self.progress.ended if self._again_from is None else self._again_from)
         self._started(start)
 
     async def run(self) -> None:
         """Follow the stream for ever, opening it again whenever it breaks; the stream may be open already."""
-        keeping = asyncio.create_task(self._keep_tables_current(), name="tables")
+        keeping = [
+            asyncio.create_task(self._keep_tables_current(), name="tables"),
+            asyncio.create_task(self._keep_to_partitions(), name="partitions"),
+        ]
         try:
             while True:
+                wait_s = 0.0
                 try:
                     if not self.health.is_streaming:
                         await self.open()
                     await self._follow()
                 except PgcastError as error:
-                    self._broke(error)
+                    wait_s = self._broke(error)
                 except Exception as error:
                     log.exception("the pipeline failed")
-                    self._broke(StreamEnded(f"the pipeline failed: {type(error).__name__}"))
+                    wait_s = self._broke(StreamEnded(f"the pipeline failed: {type(error).__name__}"))
                 await self._source.close()
                 if self._start_over_because:
                     await self._drop_slot()
-                await asyncio.sleep(self._backoff.next_s())
+                await asyncio.sleep(wait_s)
         finally:
-            keeping.cancel()
+            for task in keeping:
+                task.cancel()
             self._stop_status()
             self.health.is_streaming = False
 
@@ -204,11 +195,14 @@ class Pipeline:
         is_first = not self.epoch
         is_new = start.slot_created or epoch != self.epoch
         if epoch != self.epoch:
-            self._told_from = start.written_lsn
+            self.relays.since = start.written_lsn
         if is_new:
             self.progress.restart()
             self._hub.window.restart(self._floor_of(start, epoch))
             self.confirmed = NO_LSN
+            self._again_from = None
+            has_backlog = not start.slot_created
+            self._partitions = Partitions(has_backlog=has_backlog) if goes_stale(start.server_version) else None
         self.epoch = epoch
         self._decoder = Decoder()
         self.confirmed_at_s = self.confirmed_at_s or self._loop.time()
@@ -241,27 +235,37 @@ class Pipeline:
             return known.commit_lsn, known.index
         return start.confirmed_lsn, 0
 
-    def _broke(self, error: PgcastError) -> None:
+    def _broke(self, error: PgcastError) -> float:
+        """Let go of a stream that has ended, or could not be opened; return how long to wait before the next one."""
         error = self._interruption or error
         self._interruption = None
         if isinstance(error, SlotLost):
             self._start_over_because = error.message
-        elif isinstance(error, NotPrepared) and self.health.is_streaming and not self._has_moved:
-            # The publication exists now (that is checked at each start), but not where the slot stands in the WAL.
-            self._start_over_because = error.message
-        if self.health.is_streaming:
+        elif isinstance(error, NotPrepared) and self.health.is_streaming:
+            self._fruitless += 1
+            if self._fruitless > 1:
+                # Publications are as they have to be now (that is checked at each start), but not as of the place in
+                # the WAL where the slot stands.
+                self._start_over_because = error.message
+                self._fruitless = 0
+        if self.health.is_streaming and not isinstance(error, _OpenAnew):
             self.reconnects += 1
-        self._has_moved = False
         self._stop_status()
         self.opened.clear()
         self.health.is_streaming = False
         self.health.trouble = f"{error.message} {error.hint}".strip()
         self.progress.break_off()
+        if self._partitions is not None:
+            self._partitions.taken.break_off()
         self._transaction = None
         self._hub.break_off()
+        if isinstance(error, _OpenAnew):
+            log.info("the replication stream is opened anew", reason=error.message)
+            return 0.0
         log.warning(
             "replication stream lost; trying again", error=error.message, hint=error.hint or None, code=error.code
         )
+        return self._backoff.next_s()
 
     async def _follow(self) -> None:
         hub = self._hub
@@ -279,7 +283,9 @@ class Pipeline:
         """Process envelopes in order; give way to other tasks every few milliseconds and while the hub is full."""
         decode = self._decoder.decode
         publish = self._publish
+        taken = None if self._partitions is None else self._partitions.taken
         hub = self._hub
+        relays = self.relays
         clock = self._loop.time
         now_s = clock()
         turn_ends_s = now_s + _TURN_S
@@ -289,13 +295,15 @@ class Pipeline:
                 continue
             message = decode(envelope, XLOG_DATA_HEADER)
             if isinstance(message, Change):
-                publish(message, len(envelope), now_s)
+                if taken is None or not taken.is_repeat(envelope):
+                    publish(message, len(envelope), now_s)
                 if hub.flusher.pending_bytes > TICK_BYTES:
                     await hub.may_read()
             else:
-                await self._take_other(message, len(envelope))
-                if self.told is not None and self.told.is_full:
-                    await self._wait_for_told(self.told)
+                await self._take_other(message, envelope)
+                if relays.basin is not None and relays.basin.is_full:
+                    await relays.make_room()
+                    await hub.may_read()
             if not number & 63:
                 now_s = clock()
                 if now_s > turn_ends_s:
@@ -315,7 +323,7 @@ class Pipeline:
         change.index = index
         self._hub.publish(change, size_bytes, now_s)
 
-    async def _take_other(self, message: Message, size_bytes: int) -> None:
+    async def _take_other(self, message: Message, envelope: bytes) -> None:
         if isinstance(message, Begin):
             self._begin(message)
         elif isinstance(message, Commit):
@@ -327,46 +335,28 @@ class Pipeline:
             now_s = self._loop.time()
             for oid in message.relation_oids:
                 reader = self._decoder.readers.get(oid)
-                if reader is not None:
+                if reader is not None and (self._partitions is None or not self._partitions.taken.is_repeat(envelope)):
                     self._publish(reader.truncate(), 0, now_s)
         elif isinstance(message, Watched):
-            self._take_watched(message.change, size_bytes)
+            self._take_watched(message.change, envelope)
             if self._hub.is_full:
                 await self._hub.may_read()
         elif isinstance(message, LogicalMessage):
-            self._take_message(message)
+            self.relays.take_message(message, self.progress, self._begun_lsn)
 
-    def _take_watched(self, change: Change, size_bytes: int) -> None:
+    def _take_watched(self, change: Change, envelope: bytes) -> None:
+        if self._partitions is not None and self._partitions.taken.is_repeat(envelope):
+            return
         is_news = self.progress.index >= self.progress.skip
-        self._publish(change, size_bytes, self._loop.time())
-        if is_news and self.progress.commit_lsn >= self._told_from:
-            self._tell(self.on_insert[change.table.schema, change.table.name], change)
-
-    def _take_message(self, message: LogicalMessage) -> None:
-        is_news = self.progress.take_message(message.lsn, is_transactional=message.transactional)
-        lsn = self.progress.commit_lsn if message.transactional else message.lsn
-        tell = self.on_message.get(message.prefix)
-        if is_news and lsn >= self._told_from and tell is not None:
-            self._tell(tell, message.content)
-
-    def _tell(self, tell: Callable[[T], None], what: T) -> None:
-        """Tell somebody; a fault there is not the stream's."""
-        try:
-            tell(what)
-        except Exception:
-            log.exception("what the database sent could not be passed on")
-
-    async def _wait_for_told(self, told: Told) -> None:
-        while told.is_full:
-            told.flush_now()
-            await asyncio.sleep(0)  # a flush is being written, slice by slice
-        await self._hub.may_read()
+        self._publish(change, len(envelope), self._loop.time())
+        if is_news:
+            self.relays.take_insert(change, self._begun_lsn)
 
     def _know(self, table: Table) -> None:
         """Read the rows that follow as this table's."""
         self._tables[table.relation.oid] = table
         reader: RowReader = make_row_reader(table)
-        if (table.schema, table.name) in self.on_insert:
+        if self.relays.watches(table):
             reader = WatchedReader(reader)
         self._decoder.readers[table.relation.oid] = reader
 
@@ -393,24 +383,65 @@ class Pipeline:
                 if self._tables.get(oid) is asked[oid]:
                     self._know(table)
 
+    async def _keep_to_partitions(self) -> None:
+        """Every second, on the versions that need it, see whether partitions have come or gone."""
+        while True:
+            partitions = self._partitions
+            if partitions is not None and self.health.is_streaming:
+                try:
+                    now = await self._catalog.attached()
+                except PgcastError as error:
+                    log.debug("the partitions could not be compared", error=error.message)
+                else:
+                    if partitions is self._partitions and self.health.is_streaming:
+                        await self._turn_if_due(partitions, partitions.look(now))
+            await asyncio.sleep(_TABLES_S)
+
+    async def _turn_if_due(self, partitions: Partitions, again_from: Lsn | None) -> None:
+        if again_from is not None:
+            if again_from < self.confirmed:
+                self.tell_lost()
+            self._again_from = again_from if again_from < self.progress.ended else None
+            await self.interrupt(_OpenAnew("a table was attached to a published one: what it wrote since then is read"))
+            return
+        turn = partitions.passed(self.progress.received if self._again_from is None else self._again_from)
+        if turn is Turn.LOST:
+            log.warning("a table was attached to a published one, and what it wrote at first is lost; clients are told")
+            self.tell_lost()
+        if turn is not Turn.NO:
+            await self.interrupt(_OpenAnew("partitions of a published table have come or gone"))
+
     def _begin(self, begin: Begin) -> None:
-        self.progress.begin(begin.final_lsn)
+        self._begun_lsn = begin.final_lsn
+        if self._partitions is not None and self._partitions.taken.begin(begin.xid, begin.final_lsn):
+            self.progress.begin_again()
+        else:
+            self.progress.begin(begin.final_lsn)
+        commit_lsn = self.progress.commit_lsn
         self._transaction = Transaction(
             begin.xid,
-            begin.final_lsn,
+            commit_lsn,
             begin.committed_us,
             commit_timestamp(begin.committed_us),
-            f"{self.epoch}-{begin.final_lsn:016x}-".encode(),
+            f"{self.epoch}-{commit_lsn:016x}-".encode(),
         )
 
     def _commit(self, commit: Commit) -> None:
+        transaction, self._transaction = self._transaction, None
+        is_again = self._again_from is not None and commit.end_lsn <= self.progress.ended
         if self.progress.commit(commit.end_lsn):
             self.transactions += 1
-            self._has_moved = True
+            self._fruitless = 0
             self._hub.commit(commit.end_lsn)
+        elif is_again:
+            self._hub.commit_late()
         else:
             self._hub.break_off()
-        self._transaction = None
+        if self._partitions is not None and transaction is not None:
+            self._partitions.taken.commit(commit.end_lsn)
+            self._again_from = commit.end_lsn if is_again and commit.end_lsn < self.progress.ended else None
+            if self._partitions.is_turn(transaction.xid):
+                raise _OpenAnew("a table was attached to a published one")
 
     def _take_keepalive(self, envelope: bytes) -> None:
         keepalive = parse_keepalive(envelope)
@@ -439,6 +470,8 @@ class Pipeline:
         """
         self._hub.trim(self._loop.time())
         confirmable = self._hub.confirmable
+        if self._partitions is not None:
+            confirmable = min(confirmable, self._partitions.confirmable)
         if confirmable > self.confirmed:
             self._note_confirmed(confirmable)
             self._source.send_status(self.progress.received, confirmable)

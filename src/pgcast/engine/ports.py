@@ -10,6 +10,7 @@ from pgcast.model.lsn import NO_LSN
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from pgcast.engine.partitions import Attached
     from pgcast.matching.conditions import Question
     from pgcast.model.lsn import Lsn
     from pgcast.model.messages import DatabaseMessage
@@ -147,6 +148,14 @@ class Catalog(Protocol):
 
         Args:
             is_fresh: Ask the database after this call; otherwise the answer may be as old as a second.
+
+        Raises:
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+    async def attached(self) -> Attached:
+        """Return which partitions are attached below the tables that the publications name.
 
         Raises:
             DatabaseError: The database could not be asked.

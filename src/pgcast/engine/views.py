@@ -47,22 +47,29 @@ class Views:
         if group.is_legacy:
             if self._legacy is None:
                 self._legacy = self._payloads.legacy(self._change, as_text=self._as_text)
-            yield self._change.kind, self._legacy
+            data = self._legacy
+            if group.is_too_large(self._change.kind, data):
+                data = self._payloads.short_legacy(self._change, as_text=self._as_text)
+            yield self._change.kind, data
             return
         if group.selects is None:
-            yield ids, self._payload((), is_left=is_left)
+            yield ids, self._payload(group, ids, (), is_left=is_left)
             return
         by_select: dict[tuple[str, ...], list[int]] = {}
         for one in ids:
             by_select.setdefault(group.selects.get(one, ()), []).append(one)
         for select, some in by_select.items():
-            yield tuple(some), self._payload(select, is_left=is_left)
+            yield tuple(some), self._payload(group, tuple(some), select, is_left=is_left)
 
-    def _payload(self, select: tuple[str, ...], *, is_left: bool) -> bytes:
+    def _payload(self, group: Group, ids: tuple[int, ...], select: tuple[str, ...], *, is_left: bool) -> bytes:
         made = self._made.get((select, is_left))
         if made is None:
             made = self._payloads.view(self._change, select) if select else self._payloads.current(self._change)
-            if is_left:
-                made = made[:-1] + b',"left":true}'
-            self._made[select, is_left] = made
+            made = self._made[select, is_left] = _marked(made, is_left=is_left)
+        if group.is_too_large(ids, made):
+            return _marked(self._payloads.short(self._change, select), is_left=is_left)
         return made
+
+
+def _marked(payload: bytes, *, is_left: bool) -> bytes:
+    return payload[:-1] + b',"left":true}' if is_left else payload

@@ -63,8 +63,8 @@ class Conversation(Protocol):
         """The connection takes bytes again."""
         ...
 
-    def gone(self) -> None:
-        """The connection has ended."""
+    def gone(self, code: int | None = None) -> None:
+        """The connection has ended; `code` is that of the client's close frame, if it has sent one."""
         ...
 
 
@@ -139,7 +139,8 @@ class Connection(asyncio.Protocol):
             self._close_timer.cancel()
             self._close_timer = None
         if self._conversation is not None:
-            self._conversation.gone()
+            close = self._websocket.close_rcvd
+            self._conversation.gone(None if close is None else close.code)
             self._conversation = None
 
     def data_received(self, data: bytes) -> None:

@@ -3,7 +3,8 @@
 After a crash of Postgres, and below 17 after a clean restart too, the slot may stand before what was confirmed; a
 connection that breaks inside a transaction brings the whole of it again. Repeats are known by (commit LSN, index).
 
-What programs wrote with `pg_logical_emit_message` is counted apart from the changes, whose numbers clients know.
+What programs wrote with `pg_logical_emit_message` has no index, for clients know the changes' numbers. It is known by
+its own LSN: within a transaction they ascend.
 """
 
 from __future__ import annotations
@@ -25,10 +26,8 @@ class Progress:
     __slots__ = (
         "_done_index",
         "_done_lsn",
-        "_done_messages",
-        "_loose_lsn",
-        "_messages",
-        "_skip_messages",
+        "_last_loose",
+        "_last_message",
         "commit_lsn",
         "ended",
         "index",
@@ -45,11 +44,9 @@ class Progress:
         # Of the transaction with this commit LSN, so many changes have been taken over; of later ones none.
         self._done_lsn = NO_LSN
         self._done_index = 0
-        # The same of messages; and the place of the last one outside of all transactions.
-        self._messages = 0
-        self._skip_messages = 0
-        self._done_messages = 0
-        self._loose_lsn = NO_LSN
+        # The last message of a transaction, by the commit's LSN and its own; and the last one outside of all.
+        self._last_message = (NO_LSN, NO_LSN)
+        self._last_loose = NO_LSN
 
     def hear(self, lsn: Lsn) -> None:
         """Note a position that Postgres named."""
@@ -58,27 +55,33 @@ class Progress:
     def begin(self, commit_lsn: Lsn) -> None:
         """A transaction begins."""
         self.commit_lsn = commit_lsn
-        self.index = self._messages = 0
+        self.index = 0
         if commit_lsn > self._done_lsn:
-            self.skip = self._skip_messages = 0
+            self.skip = 0
         elif commit_lsn == self._done_lsn:
             self.skip = self._done_index
-            self._skip_messages = self._done_messages
         else:
-            self.skip = self._skip_messages = _ALL
+            self.skip = _ALL
 
-    def take_message(self, lsn: Lsn, *, is_transactional: bool) -> bool:
-        """Count a message; say whether it is news.
+    def begin_again(self) -> None:
+        """A transaction begins that was read before: what is new of it is numbered on from the last change so far."""
+        self.commit_lsn = self._done_lsn
+        self.index = self._done_index
+        self.skip = 0
+
+    def take_message(self, lsn: Lsn, commit_lsn: Lsn | None) -> bool:
+        """Take a message over; say whether it is news.
 
         Args:
-            lsn: Where it stands in the WAL. Those outside of transactions come in that order.
-            is_transactional: Whether it belongs to the open transaction.
+            lsn: Where it stands in the WAL.
+            commit_lsn: Of its transaction; None if it belongs to none: such messages come in the order of the WAL.
         """
-        if is_transactional:
-            self._messages += 1
-            return self._messages > self._skip_messages
-        is_news = lsn > self._loose_lsn
-        self._loose_lsn = max(self._loose_lsn, lsn)
+        if commit_lsn is None:
+            is_news = lsn > self._last_loose
+            self._last_loose = max(self._last_loose, lsn)
+            return is_news
+        is_news = (commit_lsn, lsn) > self._last_message
+        self._last_message = max(self._last_message, (commit_lsn, lsn))
         return is_news
 
     def commit(self, end_lsn: Lsn) -> bool:
@@ -95,18 +98,17 @@ class Progress:
 
     def restart(self) -> None:
         """Another history begins: nothing that was taken over counts any more."""
-        self.received = self.commit_lsn = self.ended = self._done_lsn = self._loose_lsn = NO_LSN
+        self.received = self.commit_lsn = self.ended = self._done_lsn = NO_LSN
         self.index = self.skip = self._done_index = 0
-        self._messages = self._skip_messages = self._done_messages = 0
+        self._last_message = (NO_LSN, NO_LSN)
+        self._last_loose = NO_LSN
 
     def _note_done(self) -> None:
         if self.commit_lsn > self._done_lsn:
             self._done_lsn = self.commit_lsn
             self._done_index = self.index
-            self._done_messages = self._messages
         elif self.commit_lsn == self._done_lsn:
             self._done_index = max(self._done_index, self.index)
-            self._done_messages = max(self._done_messages, self._messages)
 
 
 _ALL = 1 << 62

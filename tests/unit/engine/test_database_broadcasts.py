@@ -20,16 +20,18 @@ class Rig:
     def __init__(self, max_payload_bytes: int = 20) -> None:
         self.pipeline = Pipeline(database(), Hub(Payloads(), HubLimits()), Backoff(1, 1), lambda: None)
         self.delivered: list[DatabaseMessage] = []
-        self.broadcasts = DatabaseBroadcasts(self.pipeline, self.delivered.append, max_payload_bytes=max_payload_bytes)
+        self.broadcasts = DatabaseBroadcasts(
+            self.pipeline.relays, self.delivered.append, max_payload_bytes=max_payload_bytes
+        )
 
     def write(self, payload: str = "1", *, topic: str = "room", private: bool = True) -> None:
         content = f'{{"topic":"{topic}","event":"e","payload":{payload},"private":{str(private).lower()}}}'
-        self.pipeline.on_message[MESSAGE_PREFIX](content.encode())
+        self.pipeline.relays.on_message[MESSAGE_PREFIX](content.encode())
 
     def insert(self, **row: bytes) -> None:
         on = table("messages", in_schema="realtime", **dict.fromkeys(row, TEXT))
         one = change(transaction(100), on=on, values=tuple(row.values()))
-        self.pipeline.on_insert["realtime", "messages"](one)
+        self.pipeline.relays.on_insert["realtime", "messages"](one)
 
 
 @pytest.fixture

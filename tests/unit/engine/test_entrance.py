@@ -35,7 +35,7 @@ class Rig:
     def __post_init__(self) -> None:
         serializer = serializer_for(self.version)
         self.pipeline = Pipeline(database(), Hub(Payloads(), HubLimits()), Backoff(1, 1), lambda: None)
-        broadcasts = DatabaseBroadcasts(self.pipeline, lambda _: None, max_payload_bytes=0)
+        broadcasts = DatabaseBroadcasts(self.pipeline.relays, lambda _: None, max_payload_bytes=0)
         self.session = Session(serializer, Limits())
         self.entrance = Entrance(
             self.session,

@@ -27,14 +27,14 @@ class Rig:
         self.store = MemoryStore()
         self.source = MemorySource()
         self.pipeline = Pipeline(database(self.source), Hub(Payloads(), HubLimits()), Backoff(1, 1), lambda: None)
-        broadcasts = DatabaseBroadcasts(self.pipeline, lambda _: None, max_payload_bytes=0)
+        broadcasts = DatabaseBroadcasts(self.pipeline.relays, lambda _: None, max_payload_bytes=0)
         self.passed = Lsn(0)
         self.replays = Replays(self.store, broadcasts, self.pipeline, lambda: self.passed)
 
     def arrive(self, number: int) -> None:
         """Let a message come live."""
         content = f'{{"topic":"room","event":"e","payload":1,"id":"{number}"}}'
-        self.pipeline.on_message[MESSAGE_PREFIX](content.encode())
+        self.pipeline.relays.on_message[MESSAGE_PREFIX](content.encode())
 
     async def take(self) -> list[str | None]:
         return [one.id for one in await self.replays.take("room", Replay(5, 3))]

@@ -70,50 +70,36 @@ def test_another_history_begins_at_nothing():
     assert read(progress, 50, 1) == [0]
 
 
-def test_messages_are_counted_apart_from_changes():
+def test_what_is_new_of_an_earlier_transaction_is_numbered_on_from_the_last_change():
+    progress = Progress()
+    for commit_lsn, changes in ((100, 1), (200, 2)):
+        progress.begin(Lsn(commit_lsn))
+        progress.index += changes
+        progress.commit(Lsn(commit_lsn + 8))
+    for _ in range(2):
+        progress.begin_again()
+        assert progress.commit_lsn == 200
+        progress.index += 3
+        assert not progress.commit(Lsn(108))
+    progress.begin_again()
+    assert (progress.commit_lsn, progress.index, progress.skip, progress.ended) == (200, 8, 0, 208)
+
+
+def test_messages_are_known_by_their_own_place_and_number_nothing():
     progress = Progress()
     progress.begin(Lsn(100))
-    assert progress.take_message(Lsn(90), is_transactional=True)
+    assert [progress.take_message(Lsn(at), Lsn(100)) for at in (90, 95, 95, 90, 97)] == [True, True, False, False, True]
     assert progress.index == 0
-    progress.index += 1
-    assert progress.take_message(Lsn(95), is_transactional=True)
     progress.commit(Lsn(105))
-    assert progress.index == 1
-
-
-def test_messages_that_come_again_are_no_news():
-    progress = Progress()
-    progress.begin(Lsn(100))
-    progress.take_message(Lsn(90), is_transactional=True)
-    progress.break_off()
-    progress.begin(Lsn(100))
-    assert not progress.take_message(Lsn(90), is_transactional=True)
-    assert progress.take_message(Lsn(95), is_transactional=True)
-    progress.commit(Lsn(105))
-    progress.begin(Lsn(100))
-    assert [progress.take_message(Lsn(at), is_transactional=True) for at in (90, 95)] == [False, False]
-    progress.begin(Lsn(99))
-    assert not progress.take_message(Lsn(80), is_transactional=True)
-
-
-def test_a_shorter_repeat_does_not_make_the_rest_of_a_transaction_news_again():
-    progress = Progress()
-    progress.begin(Lsn(100))
-    for at in (90, 91, 92):
-        progress.take_message(Lsn(at), is_transactional=True)
-    progress.break_off()
-    progress.begin(Lsn(100))
-    progress.take_message(Lsn(90), is_transactional=True)
-    progress.break_off()
-    progress.begin(Lsn(100))
-    assert [progress.take_message(Lsn(at), is_transactional=True) for at in (90, 91, 92, 93)] == [False] * 3 + [True]
+    assert not progress.take_message(Lsn(97), Lsn(100))
+    assert progress.take_message(Lsn(80), Lsn(200)), "a transaction that began earlier commits later"
+    assert not progress.take_message(Lsn(99), Lsn(100))
 
 
 def test_messages_outside_of_transactions_are_known_by_their_place():
     progress = Progress()
-    assert progress.take_message(Lsn(70), is_transactional=False)
-    assert not progress.take_message(Lsn(70), is_transactional=False)
-    assert not progress.take_message(Lsn(60), is_transactional=False)
-    assert progress.take_message(Lsn(71), is_transactional=False)
+    assert [progress.take_message(Lsn(at), None) for at in (70, 70, 60, 71)] == [True, False, False, True]
+    assert progress.take_message(Lsn(50), Lsn(60)), "they are counted apart"
     progress.restart()
-    assert progress.take_message(Lsn(5), is_transactional=False)
+    assert progress.take_message(Lsn(5), None)
+    assert progress.take_message(Lsn(5), Lsn(6))
