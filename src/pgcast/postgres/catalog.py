@@ -56,7 +56,10 @@ _SERVER_CLASSES: Final = frozenset({"08", "3D", "28", "53", "57", "58"})
 _KEY: Final = """
     SELECT c.relrowsecurity, c.relkind = 'p', ARRAY(
         SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
-        WHERE i.indrelid = c.oid AND i.indisprimary)
+        WHERE i.indrelid = c.oid AND i.indisprimary),
+        EXISTS (SELECT FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent
+                JOIN pg_namespace n ON n.oid = p.relnamespace
+                WHERE h.inhrelid = c.oid AND n.nspname = 'realtime' AND p.relname = 'messages')
     FROM pg_class c WHERE c.oid = $1::oid
 """
 
@@ -151,20 +154,20 @@ class PostgresCatalog:
 
         The partitions of `realtime.messages` come as that table, whose changes are only for those who name it.
         """
-        is_internal = is_messages_table(relation.schema, relation.name)
-        if is_internal:
-            relation = replace(relation, schema=MESSAGES_SCHEMA, name=MESSAGES_TABLE)
         try:
             shapes = await shapes_of(self._pool, {column.type_oid for column in relation.columns})
             collations = await collations_of(self._pool, [relation.oid])
             cursor = await self._pool.ask(_KEY, [relation.oid])
-            has_row_security, is_partitioned, key = await cursor.fetchone() or (False, False, [])
+            has_row_security, is_partitioned, key, is_stored = await cursor.fetchone() or (False, False, [], False)
             leaves: list[tuple[list[str]]] = []
             if is_partitioned:
                 cursor = await self._pool.ask(_LEAF_IDENTITIES, [relation.oid])
                 leaves = await cursor.fetchall()
         except psycopg.Error as error:
             raise translate(error, self._names, otherwise=DatabaseError) from error
+        is_internal = is_stored or is_messages_table(relation.schema, relation.name)
+        if is_internal:
+            relation = replace(relation, schema=MESSAGES_SCHEMA, name=MESSAGES_TABLE)
         return Table(
             relation=_covered(relation, [names for (names,) in leaves]),
             types=tuple(

@@ -30,7 +30,11 @@ LOCK: Final = 0x70676361_73740001
 _DAYS_BACK: Final = 1
 _DAYS_AHEAD: Final = 3
 
-_BOUND: Final = re.compile(r"FOR VALUES FROM \('([^']+)'\) TO \('([^']+)'\)")
+# Times as in the column, without a zone.
+_FIRST: Final = datetime.fromisoformat("0001-01-01")
+_LAST: Final = datetime.fromisoformat("9999-12-31")
+
+_BOUND: Final = re.compile(r"FOR VALUES FROM \((?:MINVALUE|'([^']+)')\) TO \((?:MAXVALUE|'([^']+)')\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,8 @@ class Partition:
     Attributes:
         schema: Its schema.
         name: Its name.
-        starts_at: The time from which on its rows were inserted, UTC; None where there is no such time.
-        ends_at: The time before which they were; None where there is no such time.
+        starts_at: The time from which on its rows were inserted, UTC; None where it takes what fits nowhere else.
+        ends_at: The time before which they were; None where it takes what fits nowhere else.
     """
 
     schema: str
@@ -51,7 +55,7 @@ class Partition:
 
     def covers(self, day: date) -> bool:
         """Say whether it takes the rows of a whole day."""
-        starts_at = datetime(day.year, day.month, day.day)  # noqa: DTZ001 - as the column, without a zone
+        starts_at = datetime.fromisoformat(f"{day}")
         if self.starts_at is None or self.ends_at is None:
             return False
         return self.starts_at <= starts_at and starts_at + timedelta(1) <= self.ends_at
@@ -76,7 +80,7 @@ async def list_partitions(connection: SqlConnection) -> list[Partition] | None:
         """,
         found,
     )
-    return [Partition(schema, name, *_bounds_of(bound)) for schema, name, bound in await cursor.fetchall()]
+    return [Partition(schema, name, *bounds_of(bound)) for schema, name, bound in await cursor.fetchall()]
 
 
 def missing_days(existing: Sequence[Partition], today: date) -> list[date]:
@@ -115,13 +119,14 @@ def drop_statement(partition: Partition) -> str:
     return f"DROP TABLE IF EXISTS {quote_identifier(partition.schema)}.{quote_identifier(partition.name)};"
 
 
-def _bounds_of(bound: str | None) -> tuple[datetime | None, datetime | None]:
+def bounds_of(bound: str | None) -> tuple[datetime | None, datetime | None]:
+    """Return from when to when a partition's rows were inserted, as `pg_get_expr` prints its bound."""
     found = _BOUND.fullmatch(bound or "")
-    return (None, None) if found is None else (_time_of(found[1]), _time_of(found[2]))
+    return (None, None) if found is None else (_time_of(found[1], _FIRST), _time_of(found[2], _LAST))
 
 
-def _time_of(text: str) -> datetime | None:
+def _time_of(text: str | None, otherwise: datetime) -> datetime:
     try:
-        return datetime.fromisoformat(text)
+        return otherwise if text is None else datetime.fromisoformat(text)
     except ValueError:
-        return None  # infinity, or a time of another era
+        return otherwise  # infinity, or a time of another era

@@ -48,6 +48,11 @@ class Progress:
         self._last_message = (NO_LSN, NO_LSN)
         self._last_loose = NO_LSN
 
+    @property
+    def furthest(self) -> Lsn:
+        """Beyond all commits of which something has been taken over."""
+        return max(self.ended, Lsn(self.commit_lsn + 1))
+
     def hear(self, lsn: Lsn) -> None:
         """Note a position that Postgres named."""
         self.received = max(self.received, lsn)

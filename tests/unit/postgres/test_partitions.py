@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import date, datetime, timedelta
 
-from pgcast.postgres.partitions import Partition, create_statements, drop_statement, missing_days, outdated
+from pgcast.postgres.partitions import Partition, bounds_of, create_statements, drop_statement, missing_days, outdated
 
 TODAY = date(2026, 12, 31)
 
@@ -43,3 +43,16 @@ def test_names_are_quoted_and_dates_plain():
         "ALTER TABLE realtime.messages ATTACH PARTITION realtime.messages_2026_12_31"
         " FOR VALUES FROM ('2026-12-31') TO ('2027-01-01');"
     )
+
+
+def test_bounds_are_read_as_postgres_prints_them():
+    day = "FOR VALUES FROM ('2026-11-24 00:00:00') TO ('2026-11-25 00:00:00')"
+    assert bounds_of(day) == (datetime.fromisoformat("2026-11-24"), datetime.fromisoformat("2026-11-25"))
+    all_time = Partition("realtime", "all", *bounds_of("FOR VALUES FROM (MINVALUE) TO (MAXVALUE)"))
+    assert missing_days([all_time], TODAY) == []
+    assert outdated([all_time], datetime.fromisoformat("2026-12-31"), timedelta(0)) == []
+    assert (
+        bounds_of("FOR VALUES FROM ('2026-11-24 00:00:00') TO ('infinity')")[1]
+        == bounds_of("FOR VALUES FROM ('2026-11-24 00:00:00') TO (MAXVALUE)")[1]
+    )
+    assert bounds_of("DEFAULT") == bounds_of(None) == (None, None)
