@@ -225,6 +225,17 @@ async def test_a_restarted_server_delivers_what_is_sent_from_then_on(initialized
         assert (await hear(client)).payload["event"] == END, "what was sent before the start is past"
 
 
+PARTITIONS = "select count(*) from pg_inherits where inhparent = 'realtime.messages'::regclass"
+
+
+def wait_for_partitions(database: Database) -> None:
+    """Wait for the server to make those of all days."""
+    ends = time.monotonic() + 10
+    while database.execute(PARTITIONS) != [(5,)]:
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+
+
 THEIRS = """
     create schema realtime;
     create table realtime.messages (
@@ -247,9 +258,7 @@ async def test_a_table_that_somebody_else_made_works_alike(start_node: NodeFacto
         async with RealtimeClient(node.url) as client:
             await client.join(ROOM)
             insert = "insert into realtime.messages (topic, extension, event, payload, skip_broadcast) values "
-            async with asyncio.timeout(10):
-                while theirs.execute("select count(*) from pg_inherits") == [(0,)]:  # noqa: ASYNC110 - a database's
-                    await asyncio.sleep(0.05)  # the server makes the partitions
+            await asyncio.to_thread(wait_for_partitions, theirs)
             theirs.execute(
                 insert + "('room', 'broadcast', 'delivered', '1', true), ('room', 'broadcast', 'new', '1', null)"
             )
@@ -261,11 +270,7 @@ async def test_a_table_that_somebody_else_made_works_alike(start_node: NodeFacto
 
 @pytest.mark.postgres(13, why="the table has no partitions")
 def test_the_server_makes_partitions_that_are_missing(initialized: Database, start_node: NodeFactory):
-    partitions = "select count(*) from pg_inherits where inhparent = 'realtime.messages'::regclass"
     initialized.execute(f"drop table realtime.messages_{datetime.now(UTC) + timedelta(2):%Y_%m_%d}")
-    assert initialized.execute(partitions) == [(4,)]
+    assert initialized.execute(PARTITIONS) == [(4,)]
     start_node(initialized.dsn)
-    ends = time.monotonic() + 10
-    while initialized.execute(partitions) != [(5,)]:
-        assert time.monotonic() < ends
-        time.sleep(0.05)
+    wait_for_partitions(initialized)
