@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING
 import structlog
 import uvicorn
 
-from pgcast.auth.keys import shared_secret
+from pgcast.auth.keys import Keys, read_key_set, shared_secret
+from pgcast.auth.opaque import OpaqueKeys
+from pgcast.auth.tokens import Tokens
 from pgcast.changes.payload import Payloads
 from pgcast.channels.limits import Limits
 from pgcast.engine.acknowledged import Identity
+from pgcast.engine.authentication import Authenticator
 from pgcast.engine.backoff import Backoff
 from pgcast.engine.hub import HubLimits
 from pgcast.engine.metrics import registry_of
 from pgcast.engine.node import Node, NodeLimits
 from pgcast.engine.ports import Database
 from pgcast.engine.watch import LagLimits
+from pgcast.jwks import UrlKeySource
 from pgcast.model.errors import SettingsError
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import Target, parse_target
@@ -110,6 +114,26 @@ def make_node(settings: Settings) -> Node:
     )
     backoff = Backoff(settings.db_reconnect_backoff_min / 1000, settings.db_reconnect_backoff_max / 1000)
     return Node(database, Payloads(), limits, backoff)
+
+
+def make_authenticator(settings: Settings) -> Authenticator | None:
+    """Make what verifies clients' tokens; None where nothing does. On the loop it will run on.
+
+    Raises:
+        SettingsError: A secret or key set cannot be used.
+    """
+    if not settings.authenticates:
+        return None
+    secret = "" if settings.jwt_secret is None else settings.jwt_secret.get_secret_value()
+    key_set = "" if settings.jwt_jwks is None else settings.jwt_jwks.get_secret_value().strip()
+    is_inline = key_set.startswith("{")
+    keys = Keys(shared_secret(secret).shared, read_key_set(key_set)) if is_inline else shared_secret(secret)
+    opaque = OpaqueKeys(
+        [key.get_secret_value() for key in settings.publishable_keys],
+        [key.get_secret_value() for key in settings.secret_keys],
+    )
+    source = UrlKeySource(key_set) if key_set and not is_inline else None
+    return Authenticator(Tokens(keys, settings.jwt_claim_validators, opaque), source)
 
 
 class Server:

@@ -228,6 +228,81 @@ class Database:
     publications: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who wants to read or write on a private topic. Equal askers get the same answer.
+
+    Attributes:
+        role: The database role it acts as.
+        claims: All claims of its token, the text of a JSON object.
+        subject: The claim `sub`; empty without one.
+        headers: Those of its handshake or request that policies can read, the text of a JSON object.
+        topic: Without `realtime:`.
+    """
+
+    role: str
+    claims: str
+    subject: str
+    headers: str
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What the policies on `realtime.messages` say, for one way of access.
+
+    Attributes:
+        broadcast: For broadcasts.
+        presence: For presence.
+    """
+
+    broadcast: bool
+    presence: bool
+
+
+class Policies(Protocol):
+    """Asks the policies of private channels, as the client; any number of askers at once, within a deadline.
+
+    An error inside a policy is a denial, and so is a role that does not exist or that we may not switch to.
+    """
+
+    async def may_read(self, asker: Asker) -> Permission:
+        """Say what somebody may receive.
+
+        Raises:
+            PoliciesUnavailable: They could not be asked.
+        """
+        ...
+
+    async def may_write(self, asker: Asker) -> Permission:
+        """Say what somebody may send.
+
+        Raises:
+            PoliciesUnavailable: They could not be asked.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close all connections; twice is safe."""
+        ...
+
+
+class KeySource(Protocol):
+    """Where a key set (RFC 7517) comes from that may change."""
+
+    async def fetch(self) -> bytes:
+        """Return its text, within a deadline and a size.
+
+        Raises:
+            KeySetUnavailable: It could not be fetched; the message says why.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything; twice is safe."""
+        ...
+
+
 class Outlet(Protocol):
     """Where a client's frames go. One write is one call of the transport; nothing waits."""
 
