@@ -21,7 +21,7 @@ from pgcast.postgres.probes import DENIED, EXTENSIONS, Denied, begin, end, is_lo
 from pgcast.postgres.refusals import server_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pgcast.engine.ports import Asker
     from pgcast.postgres.connection import SqlConnection, Target
@@ -130,7 +130,7 @@ class PostgresPolicies:
                     raise
         finally:
             # At once: who asks in the next moment must find that a worker is missing.
-            self._workers.discard(asyncio.current_task())  # type: ignore[arg-type]
+            self._workers.discard(asyncio.current_task())
 
     def _take(self) -> _Waiting:
         """Take questions of which somebody still waits for the answer."""
@@ -162,11 +162,11 @@ class PostgresPolicies:
         ends_s = clock() + _BATCH_S
         is_clean = False
         try:
-            probes = await begin(connection, (question.asker.topic for question in batch if question.is_read))
+            probes = await begin(connection, (question.asker.topic for question in batch))
             self.transactions += 1
             while batch and clock() < ends_s:
                 question = next(iter(batch))
-                answer = await self._answer_one(connection, question, probes.get(question.asker.topic, ()))
+                answer = await self._answer_one(connection, question, probes.get(question.asker.topic))
                 _tell(batch.pop(question), answer)
             await end(connection)
             is_clean = True
@@ -181,14 +181,15 @@ class PostgresPolicies:
             self._waiting.move_to_end(question, last=False)
 
     async def _answer_one(
-        self, connection: SqlConnection, question: _Question, probes: Iterable[str]
+        self, connection: SqlConnection, question: _Question, probes: Sequence[str] | None
     ) -> Permission | PoliciesUnavailable:
         asker = question.asker
         self.asked += 1
+        if probes is None:
+            return _NOBODY  # what cannot be stored there cannot be allowed either
         try:
             if question.is_read:
-                ids = list(probes)
-                seen = await read(connection, asker, ids) if ids else set()
+                seen = await read(connection, asker, probes)
             else:
                 seen = {extension for extension in EXTENSIONS if await self._may_insert(connection, asker, extension)}
         except Denied as denied:

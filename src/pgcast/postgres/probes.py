@@ -1,8 +1,8 @@
 """The questions to the policies on `realtime.messages`, as SQL in a transaction that is rolled back.
 
-To read means to see a row of the topic: so the server inserts probe rows, and selects them as the client. To write means
-to insert a row as the client. Each asker starts from a savepoint, which undoes the role, the settings and the errors of
-the one before. Nothing that a client says becomes part of a statement: all of it is parameters.
+To read means to see a row of the topic: so the server inserts probe rows, and selects them as the client. To write
+means to insert a row as the client. Each asker starts from a savepoint, which undoes the role, the settings and the
+errors of the one before. Nothing that a client says becomes part of a statement: all of it is parameters.
 
 Source: PostgreSQL, chapters "Row Security Policies" and "SAVEPOINT"; the realtime protocol, on private channels.
 """
@@ -64,7 +64,7 @@ async def begin(connection: SqlConnection, topics: Iterable[str]) -> dict[str, l
 
     Args:
         connection: In no transaction.
-        topics: Those that will be asked about for reading.
+        topics: Those that will be asked about.
 
     Returns:
         The ids of the probe rows, by topic; a topic that Postgres does not take as a value is missing.
