@@ -14,6 +14,7 @@ from pgcast.engine.flusher import Flusher
 from pgcast.engine.groups import Group, Member
 from pgcast.engine.hold import Hold
 from pgcast.engine.resume import Readers
+from pgcast.engine.sinks import Sinks
 from pgcast.engine.views import Views
 from pgcast.fanout.ring import Ring, RingBudget
 from pgcast.fanout.window import Window
@@ -66,6 +67,7 @@ class Hub:
     def __init__(self, payloads: Payloads, limits: HubLimits) -> None:
         self.window = Window(limits.window_bytes, limits.window_s)
         self.hold = Hold(limits.hold_s)
+        self.sinks = Sinks()
         self.readers = Readers(self.window, payloads, as_text=limits.legacy_as_text)
         self.flusher = Flusher(self.window, self.readers, self.hold, gap_s=limits.flush_gap_s)
         self.readers.when_level = self.flusher.make_level
@@ -107,6 +109,29 @@ class Hub:
                 self.flusher.pending_bytes += group.add(key, data)
         if self._tells_left and change.kind is Kind.UPDATE:
             self._publish_left(change)
+        if self.sinks:
+            self.sinks.take(change)
+
+    def commit(self, end_lsn: Lsn) -> None:
+        """Note that the transaction of the last changes is complete; it ends at `end_lsn`."""
+        self.window.commit(end_lsn)
+        self.sinks.commit()
+        self.passed(end_lsn)
+
+    def break_off(self) -> None:
+        """Note that the stream broke, perhaps inside a transaction: what is missing of it comes later."""
+        self.window.break_off()
+        self.sinks.break_off()
+
+    @property
+    def confirmable(self) -> Lsn:
+        """Up to where everything is taken over by all who want it, and past the window."""
+        return self.sinks.limit(self.window.confirmable)
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether reading pauses for the sake of somebody."""
+        return self.hold.is_on or self.sinks.is_waiting
 
     def _publish_left(self, change: Change) -> None:
         """Tell those whose filter a row has left by an UPDATE, if they want to know."""
@@ -223,6 +248,8 @@ class Hub:
             self.flusher.flush_now()
         if self.hold.is_on:
             await self.hold.wait()
+        if self.sinks:
+            await self.sinks.wait_for_room()
 
     def _ease(self) -> None:
         """Let the stream go on that waited for those who read the window, once they have come far enough."""

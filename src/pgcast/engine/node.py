@@ -149,5 +149,6 @@ class Node:
         self.clients.pop(client, None)
 
     def _tell_gap(self) -> None:
+        self.hub.sinks.lost()
         for client in list(self.clients):
             client.tell_gap()

@@ -227,7 +227,7 @@ class Pipeline:
         self.health.trouble = f"{error.message} {error.hint}".strip()
         self.progress.break_off()
         self._transaction = None
-        self._hub.window.break_off()
+        self._hub.break_off()
         log.warning(
             "replication stream lost; trying again", error=error.message, hint=error.hint or None, code=error.code
         )
@@ -339,10 +339,9 @@ class Pipeline:
         if self.progress.commit(commit.end_lsn):
             self.transactions += 1
             self._has_moved = True
-            self._hub.window.commit(commit.end_lsn)
-            self._hub.passed(commit.end_lsn)
+            self._hub.commit(commit.end_lsn)
         else:
-            self._hub.window.break_off()
+            self._hub.break_off()
         self._transaction = None
 
     def _take_keepalive(self, envelope: bytes) -> None:
@@ -359,7 +358,7 @@ class Pipeline:
 
         What the window holds is then lost to those who resume after a crash, but to nobody else.
         """
-        lsn = self.progress.received if self._transaction is None else self.progress.ended
+        lsn = self._hub.sinks.limit(self.progress.received if self._transaction is None else self.progress.ended)
         if lsn > self.confirmed:
             self._note_confirmed(lsn)
             self._source.send_status(self.progress.received, lsn)
@@ -371,7 +370,7 @@ class Pipeline:
         in the last message keeps a stopping Postgres waiting.
         """
         self._hub.trim(self._loop.time())
-        confirmable: Lsn = self._hub.window.confirmable
+        confirmable = self._hub.confirmable
         if confirmable > self.confirmed:
             self._note_confirmed(confirmable)
             self._source.send_status(self.progress.received, confirmable)

@@ -74,7 +74,7 @@ class Watch:
                 self.seen = await self._observer.look()
             except DatabaseError:
                 self.seen = None
-                if self._hub.hold.is_on:
+                if self._hub.is_holding:
                     # A Postgres that is stopping waits for our reading, which waits for a client: let it go.
                     await self._pipeline.interrupt(StreamEnded("the database is going away"))
             else:
@@ -85,7 +85,7 @@ class Watch:
         """Open a stream anew that says nothing, though it is asked every second: a walsender or a network hangs."""
         health = self._pipeline.health
         silent_s = asyncio.get_running_loop().time() - health.heard_at_s
-        if health.is_streaming and silent_s > HANGS_S and not self._hub.hold.is_on:
+        if health.is_streaming and silent_s > HANGS_S and not self._hub.is_holding:
             await self._pipeline.interrupt(StreamEnded(f"the replication stream has been silent for {silent_s:.0f} s"))
 
     async def _judge(self, seen: Observation) -> None:
