@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Join, Leave, Send
+from pgcast.channels.effects import Ask, Enter, Join, Leave, Publish, Send
 from pgcast.channels.limits import Limits
+from pgcast.channels.rights import Rights
 from pgcast.channels.session import Outcome, Session
 from pgcast.frames.codec import serializer_for
 from pgcast.frames.websocket import frame_header
@@ -53,12 +54,19 @@ payloads = (
 )
 messages = st.tuples(st.none() | st.sampled_from(["6", "7"]), topics, events, payloads)
 outcomes = st.sampled_from(
-    [Outcome(), Outcome(is_live=False), Outcome(error="no such table"), Outcome(refusal="Code: text")]
+    [
+        Outcome(),
+        Outcome(is_live=False),
+        Outcome(error="no such table"),
+        Outcome(refusal="Code: text"),
+        Outcome(rights=Rights()),
+    ]
 )
 words = st.sampled_from(["gap", "broken", "system_error", "subscribed"])
 steps = st.one_of(
     messages.map(lambda message: ("says", message)),
     st.tuples(st.just("decides"), st.tuples(st.integers(0, 5), outcomes)),
+    st.tuples(st.just("allows"), st.tuples(st.integers(0, 5), st.booleans())),
     st.tuples(st.just("tells"), st.tuples(st.integers(0, 5), words)),
     (st.text(max_size=20) | st.binary(max_size=20)).map(lambda noise: ("noise", noise)),
 )
@@ -71,6 +79,7 @@ class Owner:
         self.vsn = vsn
         self.session = Session(serializer_for(vsn), LIMITS)
         self.undecided = []
+        self.asks = []
         self.current = []
         self.asked = Counter()  # the refs of all joins, leaves and heartbeats
         self.replied = Counter()
@@ -97,6 +106,12 @@ class Owner:
             channel = self.undecided.pop(place % len(self.undecided))
             self.perform(self.session.join_decided(channel, outcome))
 
+    def allows(self, answer):
+        place, is_allowed = answer
+        if self.asks:
+            ask = self.asks.pop(place % len(self.asks))
+            self.perform(self.session.right_decided(ask.channel, ask.right, is_allowed=is_allowed))
+
     def tells(self, telling):
         place, word = telling
         if self.current:
@@ -112,6 +127,11 @@ class Owner:
                 assert number == len(effects), "a join is the last of its effects"
                 self.undecided.append(effect.channel)
                 self.current.append(effect.channel)
+            elif isinstance(effect, Ask):
+                assert effect.channel in self.current
+                self.asks.append(effect)
+            elif isinstance(effect, Enter | Publish):
+                assert effect.channel in self.current
             else:
                 assert isinstance(effect, Leave)
                 self.current.remove(effect.channel)
@@ -134,8 +154,9 @@ class Owner:
 
     def settle(self):
         """Decide what is left, and what comes of it."""
-        while self.undecided:
+        while self.undecided or self.asks:
             self.decides((0, Outcome()))
+            self.allows((0, True))
 
 
 @pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])

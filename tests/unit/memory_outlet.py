@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 _LENGTHS = {126: 2, 127: 8}
+_TEXT = 1
+_BINARY = 2
 
 
 class MemoryOutlet:
@@ -37,21 +40,10 @@ class MemoryOutlet:
 
     @property
     def messages(self) -> list[Any]:
-        """All messages, parsed."""
-        stream = b"".join(self.writes)
-        found = []
-        at = 0
-        while at < len(stream):
-            assert stream[at] == 0x81, "a whole text frame"
-            length = stream[at + 1]
-            at += 2
-            if length in _LENGTHS:
-                size = _LENGTHS[length]
-                length = int.from_bytes(stream[at : at + size], "big")
-                at += size
-            found.append(json.loads(stream[at : at + length]))
-            at += length
-        return found
+        """All messages in order: texts parsed, binary ones as bytes."""
+        return [
+            json.loads(content) if opcode == _TEXT else content for opcode, content in frames_in(b"".join(self.writes))
+        ]
 
     @property
     def positions(self) -> list[tuple[int, int]]:
@@ -61,3 +53,18 @@ class MemoryOutlet:
             _, commit_lsn, index = message[4]["data"]["position"].split("-")
             found.append((int(commit_lsn, 16), int(index, 16)))
         return found
+
+
+def frames_in(stream: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the opcode and the content of each frame."""
+    at = 0
+    while at < len(stream):
+        assert stream[at] in {0x80 | _TEXT, 0x80 | _BINARY}, "a whole frame"
+        opcode, length = stream[at] & 0x0F, stream[at + 1]
+        at += 2
+        if length in _LENGTHS:
+            size = _LENGTHS[length]
+            length = int.from_bytes(stream[at : at + size], "big")
+            at += size
+        yield opcode, stream[at : at + length]
+        at += length

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pgcast.channels.channel import TOPIC_PREFIX, Channel
 from pgcast.channels.postgres_changes import read_entries
@@ -13,6 +13,9 @@ from pgcast.model.errors import FrameError
 if TYPE_CHECKING:
     from pgcast.channels.limits import Limits
     from pgcast.frames.message import Message
+
+_BAD_REPLAY: Final = "Replay params are not valid"
+_PUBLIC_REPLAY: Final = "Replay is not allowed for public channels"
 
 
 def admit(message: Message, limits: Limits, others: int) -> Channel | str:
@@ -35,6 +38,8 @@ def admit(message: Message, limits: Limits, others: int) -> Channel | str:
         return "InvalidJoinPayload: The join payload must be an object"
     if len(asked.postgres_changes) > limits.max_bindings:
         return f"InvalidJoinPayload: The join must have at most {limits.max_bindings} postgres_changes entries"
+    if asked.has_bad_replay or (asked.replay is not None and not asked.is_private):
+        return f"UnableToReplayMessages: {_BAD_REPLAY if asked.is_private else _PUBLIC_REPLAY}"
     entries = read_entries(asked.postgres_changes)
     if entries.error is not None and asked.wants_wait:
         return misconfigured(entries.error)
@@ -47,7 +52,12 @@ def admit(message: Message, limits: Limits, others: int) -> Channel | str:
         wants_wait=asked.wants_wait,
         wait_ms=asked.wait_ms,
         legacy_topic=message.topic.removeprefix(TOPIC_PREFIX) if asked.is_legacy else None,
+        is_private=asked.is_private,
         is_acked=asked.is_acked,
+        gets_own=asked.gets_own,
+        replay=asked.replay,
+        wants_replication_ready=asked.wants_replication_ready,
+        presence_key=asked.presence_key,
         wants_presence=asked.wants_presence,
     )
 

@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from pgcast.channels.rights import EVERYTHING
+
 if TYPE_CHECKING:
+    from pgcast.channels.rights import Right, Rights
     from pgcast.frames.message import Message, Ref
+    from pgcast.frames.payloads import Replay
     from pgcast.model.binding import Binding
 
 TOPIC_PREFIX: Final = "realtime:"
@@ -48,10 +52,17 @@ class Channel:
         wants_wait: An error in the bindings refuses the join, and the reply waits until they are in force.
         wait_ms: For how long at most it waits.
         legacy_topic: The topic without prefix where the topic itself is the binding (the oldest protocol); else None.
+        is_private: It is in the private room of its topic.
+        rights: What it may do there.
+        asking: The right that is being asked for: what the client sends meanwhile is held.
         is_acked: Each broadcast is replied to.
+        gets_own: Its own broadcasts come back to it.
+        replay: Which of the stored broadcasts it wants; None for none.
+        wants_replication_ready: It wants to be told once broadcasts from the database flow.
+        presence_key: By which name its presence is known; empty until one is made up.
         wants_presence: Presence messages are wanted.
         state: Moved by `step` alone.
-        held: Messages on this topic that came before its join was decided, in order.
+        held: Messages on this topic that wait for a decision, in order.
     """
 
     topic: str
@@ -62,7 +73,14 @@ class Channel:
     wants_wait: bool = False
     wait_ms: int = 0
     legacy_topic: str | None = None
+    is_private: bool = False
+    rights: Rights = EVERYTHING
+    asking: Right | None = None
     is_acked: bool = False
+    gets_own: bool = False
+    replay: Replay | None = None
+    wants_replication_ready: bool = False
+    presence_key: str = ""
     wants_presence: bool = False
     state: State = State.JOINING
     held: list[Message] = field(default_factory=list)

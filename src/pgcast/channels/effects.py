@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pgcast.channels.channel import Channel
+    from pgcast.channels.rights import Right
+    from pgcast.frames.broadcast import Broadcast
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,31 @@ class Join:
 
 
 @dataclass(frozen=True, slots=True)
+class Enter:
+    """The channel's join has been answered: it is in the room of its topic from now on, with its rights to read."""
+
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Deliver a broadcast to all in the channel's room; to the channel itself only if it wants its own."""
+
+    channel: Channel
+    broadcast: Broadcast
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Find out whether the channel has a right to write, and call `Session.right_decided` once, within a deadline."""
+
+    channel: Channel
+    right: Right
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
-    """The channel has ended: unbind it, deliver nothing more to it. Follows each Join exactly once, decided or not."""
+    """The channel has ended: unbind it, take it out of its room. Follows each Join exactly once, decided or not."""
 
     channel: Channel
 
@@ -41,4 +66,4 @@ class Close:
     reason: str
 
 
-Effect = Send | Join | Leave | Close
+Effect = Send | Join | Enter | Publish | Ask | Leave | Close

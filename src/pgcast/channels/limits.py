@@ -13,8 +13,9 @@ class Limits:
         max_channels: Topics joined at the same time; 0 for no limit.
         max_bindings: Entries of `postgres_changes` in one join.
         max_join_bytes: The length of one `phx_join` frame: a channel remembers most of what is in it.
-        max_held: Messages that wait for the decision on a join, over all topics.
+        max_held: Messages that wait for a decision, over all topics.
         max_held_bytes: The length of their frames together.
+        max_payload_bytes: The payload of one broadcast or track; 0 for no limit.
     """
 
     max_channels: int = 1000
@@ -22,3 +23,4 @@ class Limits:
     max_join_bytes: int = 262_144
     max_held: int = 256
     max_held_bytes: int = 1_000_000
+    max_payload_bytes: int = 3_000_500

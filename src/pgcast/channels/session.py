@@ -1,8 +1,9 @@
 """The conversation with one client: its messages in, effects out.
 
 A session knows no socket, no database and no clock. Its owner hands it what arrives, performs the effects it returns,
-in order, and tells it what was decided. Only the topic of an undecided join waits for that decision: what the client
-sends there meanwhile is held, within limits, and handled afterwards; heartbeats and other topics go on.
+in order, and tells it what was decided. Only the topic of an undecided join, or of a right that is asked for, waits for
+that decision: what the client sends there meanwhile is held, within limits, and handled afterwards; heartbeats and
+other topics go on.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Final
 from pgcast.channels import replies
 from pgcast.channels.admission import admit, misconfigured
 from pgcast.channels.channel import TOPIC_PREFIX, State, Step
-from pgcast.channels.effects import Close, Effect, Join, Leave, Send
+from pgcast.channels.effects import Ask, Close, Effect, Enter, Join, Leave, Publish, Send
+from pgcast.channels.rights import EVERYTHING, Right
+from pgcast.frames.broadcast import read_broadcast
 from pgcast.frames.websocket import text_frame
 from pgcast.model.errors import FrameError
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
     from pgcast.channels.channel import Channel
     from pgcast.channels.limits import Limits
+    from pgcast.channels.rights import Rights
     from pgcast.frames.codec import Serializer
     from pgcast.frames.message import Message
 
@@ -40,12 +44,14 @@ class Outcome:
         error: Why the bindings cannot be served; the channel is joined all the same, unless it asked to wait for them.
         is_live: The bindings are in force. If not, `Session.subscribed` tells the client later.
         note: What the client has to know of bindings that are served, but not wholly.
+        rights: What the channel may do on its topic.
     """
 
     refusal: str | None = None
     error: str | None = None
     is_live: bool = True
     note: str | None = None
+    rights: Rights = EVERYTHING
 
 
 class Session:
@@ -58,7 +64,8 @@ class Session:
     Attributes:
         malformed: How many messages could not be read; they are dropped.
         malformed_reason: What was wrong with the last of them, without anything of its content.
-        ignored: How many messages had an event that means nothing here; they are dropped, too.
+        ignored: How many messages had an event or a payload that means nothing here; they are dropped, too.
+        oversized: How many were dropped for their length.
     """
 
     __slots__ = (
@@ -71,6 +78,7 @@ class Session:
         "ignored",
         "malformed",
         "malformed_reason",
+        "oversized",
     )
 
     def __init__(self, serializer: Serializer, limits: Limits) -> None:
@@ -83,6 +91,7 @@ class Session:
         self.malformed = 0
         self.malformed_reason = ""
         self.ignored = 0
+        self.oversized = 0
 
     @property
     def channels(self) -> Collection[Channel]:
@@ -162,7 +171,27 @@ class Session:
             return self.join_decided(channel, Outcome(refusal="UnknownErrorOnChannel: the channel broke, join again"))
         if not self._is_current(channel, State.JOINED):
             return []
-        return [self._end(channel), self._send(replies.errored(channel))]
+        return [self._end(channel), self._send(replies.errored(channel)), *self._release(channel)]
+
+    def shut(self, channel: Channel, text: str) -> list[Effect]:
+        """End a joined channel for good: its clients do not join again by themselves.
+
+        Args:
+            channel: Which.
+            text: Why; several clients read it, so keep to the protocol's wording.
+        """
+        if not self._is_current(channel, State.JOINED):
+            return []
+        told = self._send(replies.system(channel, "system", "error", text))
+        return [self._end(channel), told, self._send(replies.closed(channel)), *self._release(channel)]
+
+    def right_decided(self, channel: Channel, right: Right, *, is_allowed: bool) -> list[Effect]:
+        """Answer an `Ask`, and handle what was held for it. Nothing if the channel does not wait for it any more."""
+        if not self._is_current(channel, State.JOINED) or channel.asking is not right:
+            return []
+        channel.asking = None
+        channel.rights = channel.rights.decided(right, is_allowed=is_allowed)
+        return self._release(channel)
 
     def disconnect(self) -> list[Effect]:
         """Send the client away such that it comes back: the node restarts or drains."""
@@ -189,7 +218,7 @@ class Session:
         if message.topic == _PHOENIX and message.event == "heartbeat":
             return [self._send(replies.heartbeat_reply(message))]
         channel = self._channels.get(message.topic)
-        if channel is not None and channel.state is State.JOINING:
+        if channel is not None and (channel.state is State.JOINING or channel.asking is not None):
             return self._hold(channel, message)
         if message.event == "phx_leave":
             return self._leave(channel, message)
@@ -209,7 +238,8 @@ class Session:
     def _welcome(self, channel: Channel, error: str | None, outcome: Outcome) -> list[Effect]:
         """Accept a join: first the reply, then what it causes."""
         channel.step(Step.ACCEPT)
-        effects: list[Effect] = [self._send(replies.join_reply(channel))]
+        channel.rights = outcome.rights
+        effects: list[Effect] = [self._send(replies.join_reply(channel)), Enter(channel)]
         channel.echo = ()
         if channel.legacy_topic is not None:
             return effects  # its clients never asked for presence, and know no system messages
@@ -237,19 +267,48 @@ class Session:
                 return []  # never replied to; a channel has the rights of its connection, which no later token changes
             case "presence":
                 return [self._send(replies.error_reply(message, "presence is not available"))]
-            case "broadcast" if channel.is_acked:
-                return [self._send(replies.error_reply(message, "broadcast is not available"))]
+            case "broadcast":
+                return self._broadcast(channel, message)
         self.ignored += 1
         return []
 
+    def _broadcast(self, channel: Channel, message: Message) -> list[Effect]:
+        """Relay a broadcast. One that cannot be is dropped; only a channel that wants each answered is told why."""
+        broadcast = read_broadcast(message.payload)
+        if broadcast is None:
+            self.ignored += 1
+            return self._ack(channel, message, "invalid_payload")
+        if 0 < self._limits.max_payload_bytes < broadcast.size_bytes:
+            self.oversized += 1
+            return self._ack(channel, message, "payload_size_exceeded")
+        is_allowed = channel.rights.write_broadcasts
+        if is_allowed is None:
+            return self._ask(channel, Right.WRITE_BROADCASTS, message)
+        if not is_allowed:
+            return self._ack(channel, message, "unauthorized")
+        return [Publish(channel, broadcast), *self._ack(channel, message)]
+
+    def _ack(self, channel: Channel, message: Message, error: str = "") -> list[Effect]:
+        if not channel.is_acked:
+            return []
+        return [self._send(replies.error_reply(message, error) if error else replies.ok_reply(message))]
+
+    def _ask(self, channel: Channel, right: Right, message: Message) -> list[Effect]:
+        """Hold a message, and what comes after it on its topic, until a right is decided."""
+        refused = self._hold(channel, message)
+        if refused:
+            return refused
+        channel.asking = right
+        return [Ask(channel, right)]
+
     def _hold(self, channel: Channel, message: Message) -> list[Effect]:
-        """Keep a message until the join of its topic is decided, or say that there are too many of them."""
+        """Keep a message until what its topic waits for is decided, or say that there are too many of them."""
         limits = self._limits
         if self._held >= limits.max_held or self._held_bytes + message.size > limits.max_held_bytes:
             if message.event == "access_token":
                 self.ignored += 1
                 return []
-            return [self._send(replies.error_reply(message, "TooManyMessages: The join is not decided yet"))]
+            return [self._send(replies.error_reply(message, "TooManyMessages: The channel still waits for a decision"))]
         self._held += 1
         self._held_bytes += message.size
         channel.held.append(message)

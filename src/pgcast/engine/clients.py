@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Close, Join, Leave, Send
+from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Send
 from pgcast.channels.session import Outcome
 from pgcast.engine.acknowledged import Wanted
 from pgcast.engine.groups import Signature
 from pgcast.engine.joins import entries_of, legacy_entries_of, note_on, parse_since, start_of
+from pgcast.engine.rooms import RoomKey
 from pgcast.frames.websocket import ping_frame
 from pgcast.model.errors import BindingError, DatabaseError
 from pgcast.model.lsn import Lsn
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
     from pgcast.engine.groups import Member
     from pgcast.engine.hub import Hub
     from pgcast.engine.pipeline import Pipeline
-    from pgcast.engine.ports import Catalog, FrameText, Outlet
+    from pgcast.engine.ports import Catalog, Outlet
+    from pgcast.engine.rooms import Member as Seat
+    from pgcast.engine.rooms import Rooms
     from pgcast.engine.snapshots import Snapshots
+    from pgcast.frames.codec import Serializer
     from pgcast.matching.index import Entry
     from pgcast.model.snapshot import Snapshot
 
@@ -71,6 +75,7 @@ class Surroundings:
     """What every client of a node shares."""
 
     hub: Hub
+    rooms: Rooms
     catalog: Catalog
     snapshots: Snapshots
     pipeline: Pipeline
@@ -92,7 +97,7 @@ class Client:
     def __init__(
         self,
         session: Session,
-        serializer: FrameText,
+        serializer: Serializer,
         outlet: Outlet,
         around: Surroundings,
         *,
@@ -110,6 +115,7 @@ class Client:
         self._pings = 0
         self._writes_before = 0
         self._members: dict[Channel, Member] = {}
+        self._seats: dict[Channel, Seat] = {}
         self._deciding: dict[Channel, asyncio.Task[None]] = {}
 
     def receive_text(self, text: str | bytes) -> None:
@@ -154,6 +160,7 @@ class Client:
     def resumed(self) -> None:
         """The outlet takes bytes again."""
         self._around.hub.resumed(self._outlet)
+        self._around.rooms.resumed(list(self._seats.values()))
 
     def gone(self) -> None:
         """The connection has ended: leave everything. Twice is safe."""
@@ -174,14 +181,37 @@ class Client:
         for effect in effects:
             if isinstance(effect, Send):
                 self._outlet.write(effect.frame)
+            elif isinstance(effect, Publish):
+                self._publish(effect)
             elif isinstance(effect, Join):
                 self._join(effect.channel)
+            elif isinstance(effect, Enter):
+                self._enter(effect.channel)
+            elif isinstance(effect, Ask):
+                # Nothing can be allowed yet: private channels are not joined either.
+                self._perform(self.session.right_decided(effect.channel, effect.right, is_allowed=False))
             elif isinstance(effect, Leave):
                 self._leave(effect.channel)
             elif isinstance(effect, Close):
                 self._outlet.close(effect.code, effect.reason)
 
+    def _publish(self, effect: Publish) -> None:
+        seat = self._seats[effect.channel]
+        self._around.rooms.publish(seat.room.key, effect.broadcast, skip=None if effect.channel.gets_own else seat)
+
+    def _enter(self, channel: Channel) -> None:
+        self._seats[channel] = self._around.rooms.enter(
+            RoomKey(channel.name, channel.is_private),
+            self._outlet,
+            self._serializer,
+            reads_broadcasts=channel.rights.read_broadcasts is True,
+        )
+
     def _join(self, channel: Channel) -> None:
+        if channel.is_private:
+            refusal = f"Unauthorized: You do not have permissions to read from this Channel topic: {channel.name}"
+            self._perform(self.session.join_decided(channel, Outcome(refusal=refusal)))
+            return
         if channel.legacy_topic is None and not channel.bindings:
             self._perform(self.session.join_decided(channel, Outcome()))
             return
@@ -200,6 +230,9 @@ class Client:
         task = self._deciding.pop(channel, None)
         if task is not None:
             task.cancel()
+        seat = self._seats.pop(channel, None)
+        if seat is not None:
+            self._around.rooms.leave(seat)
         member = self._members.pop(channel, None)
         if member is not None:
             self._around.hub.leave(member)

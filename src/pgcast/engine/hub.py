@@ -74,7 +74,7 @@ class Hub:
         self.readers.when_served = self._ease
         self._payloads = payloads
         self._limits = limits
-        self._budget = RingBudget(limits.rings_bytes)
+        self.budget = RingBudget(limits.rings_bytes)
         self._index: Index[Group] = Index()
         self._leaving: Index[Group] = Index()  # of the entries that want to know when a row leaves
         self._tells_left = False  # whether there is one
@@ -168,7 +168,7 @@ class Hub:
         """Make a member, and serve it from the window until it is level."""
         group = self._groups.get(signature)
         if group is None:
-            group = Group(signature, serializer, Ring(self._limits.ring_bytes, self._budget))
+            group = Group(signature, serializer, Ring(self._limits.ring_bytes, self.budget))
             self._groups[signature] = group
             if not group.asks:
                 self._index.add(group, signature.entries)
@@ -273,7 +273,7 @@ class Hub:
     @property
     def ring_bytes(self) -> int:
         """What all rings hold."""
-        return self._budget.total_bytes
+        return self.budget.total_bytes
 
 
 def _leaving(signature: Signature) -> tuple[Entry, ...]:

@@ -18,6 +18,7 @@ from pgcast.engine.clients import Client, Memory, Surroundings
 from pgcast.engine.decisions import Decisions
 from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.pipeline import Pipeline
+from pgcast.engine.rooms import Rooms
 from pgcast.engine.snapshots import Snapshots
 from pgcast.engine.watch import LagLimits, Watch
 from pgcast.model.errors import SlotBusy, SlotLost
@@ -65,6 +66,7 @@ class Node:
 
     def __init__(self, database: Database, payloads: Payloads, limits: NodeLimits, backoff: Backoff) -> None:
         self.hub = Hub(payloads, limits.hub)
+        self.rooms = Rooms(limits.hub.ring_bytes, self.hub.budget, gap_s=limits.hub.flush_gap_s)
         self.pipeline = Pipeline(database, self.hub, backoff, self._tell_gap)
         self.watch = Watch(database.observer, self.pipeline, self.hub, limits.lag)
         self.clients: dict[Client, None] = {}
@@ -75,7 +77,7 @@ class Node:
         self._decisions = Decisions(database.catalog, self.hub.readers.serve_soon)
         self.hub.readers.ask = self._decisions
         self.memory = Memory(Acknowledged(limits.hub.window_s), limits.hub.window_s)
-        self._around = Surroundings(self.hub, database.catalog, self._snapshots, self.pipeline, self.memory)
+        self._around = Surroundings(self.hub, self.rooms, database.catalog, self._snapshots, self.pipeline, self.memory)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 LARGE_BYTES = 64 * 1024
 """From this size on a copy costs more than a write of its own."""
@@ -35,10 +35,10 @@ class Tick:
     window_end: int
 
 
-def gather(parts: Iterable[bytes]) -> tuple[bytes, ...]:
+def gather(parts: Iterable[bytes | memoryview]) -> tuple[bytes, ...]:
     """Join neighbouring small parts, and leave large ones alone; in order."""
     pieces: list[bytes] = []
-    small: list[bytes] = []
+    small: list[bytes | memoryview] = []
     for part in parts:
         if len(part) < LARGE_BYTES:
             small.append(part)
@@ -46,7 +46,32 @@ def gather(parts: Iterable[bytes]) -> tuple[bytes, ...]:
         if small:
             pieces.append(b"".join(small))
             small.clear()
-        pieces.append(part)
+        pieces.append(bytes(part))  # which is the part itself, unless it is a view
     if small:
         pieces.append(b"".join(small))
     return tuple(pieces)
+
+
+def without(pieces: Iterable[bytes], left_out: Sequence[tuple[int, int]]) -> tuple[bytes, ...]:
+    """Leave ranges out of a tick, for a reader that is not to get all of it.
+
+    Args:
+        pieces: The tick's.
+        left_out: (start, end) of each range, counted over all pieces in bytes; ascending, without overlap.
+    """
+    kept: list[bytes | memoryview] = []
+    start = 0
+    for piece in pieces:
+        end = start + len(piece)
+        view = memoryview(piece)
+        at = start
+        for first, last in left_out:
+            if last <= at or first >= end:
+                continue
+            if first > at:
+                kept.append(view[at - start : first - start])
+            at = min(last, end)
+        if at < end:
+            kept.append(piece if at == start else view[at - start :])
+        start = end
+    return gather(kept)

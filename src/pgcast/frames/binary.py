@@ -1,4 +1,6 @@
-"""Binary messages of protocol 2.0.0 to messages. Clients send two of the five kinds: push and user broadcast push.
+"""Binary messages of protocol 2.0.0: clients send push and user broadcast push, a server sends user broadcast alone.
+
+Of the protocol's five kinds the others are not used: clients fail on kinds 0 to 2.
 
 All sizes are one byte and count UTF-8 bytes; there is no padding, and the rest of the frame is the data.
 """
@@ -12,6 +14,8 @@ from pgcast.model.errors import FrameError
 
 _PUSH: Final = 0
 _USER_BROADCAST_PUSH: Final = 3
+_USER_BROADCAST: Final = 4
+_MAX_NAME_BYTES: Final = 255
 
 
 def decode_push(data: bytes) -> Message:
@@ -30,6 +34,30 @@ def decode_push(data: bytes) -> Message:
         return _user_broadcast_push(data)
     found = "an empty binary message" if kind is None else f"a binary message of kind {kind}"
     raise FrameError(found, hint="clients send kind 0 (push) or 3 (user broadcast push)")
+
+
+# byte 0     kind, 4
+# bytes 1-3  sizes of topic, user event, metadata
+# byte 4     encoding: 0 = raw bytes, 1 = JSON text
+# then       topic, user event, metadata, user payload
+def user_broadcast(topic: str, event: str, metadata: bytes, data: bytes, *, is_json: bool) -> bytes | None:
+    """Make one user broadcast for a client.
+
+    Args:
+        topic: The full topic.
+        event: What the application calls the event.
+        metadata: The text of a JSON object, or nothing.
+        data: The application's payload.
+        is_json: Whether that is JSON text.
+
+    Returns:
+        The message; None where a name is too long for it.
+    """
+    names = (topic.encode(), event.encode(), metadata)
+    sizes = tuple(map(len, names))
+    if max(sizes) > _MAX_NAME_BYTES:
+        return None
+    return bytes((_USER_BROADCAST, *sizes, is_json)) + b"".join((*names, data))
 
 
 # byte 0     kind, 0

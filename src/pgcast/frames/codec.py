@@ -25,6 +25,11 @@ class Serializer(Protocol):
         """The `vsn` that chooses it."""
         ...
 
+    @property
+    def has_binary(self) -> bool:
+        """Whether its clients read binary messages."""
+        ...
+
     def decode_text(self, text: str | bytes) -> Message:
         """Read one text message; raise FrameError, and nothing else, on any other text."""
         ...

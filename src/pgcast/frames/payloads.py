@@ -19,11 +19,27 @@ if TYPE_CHECKING:
 
 DEFAULT_WAIT_MS: Final = 15_000
 MAX_WAIT_MS: Final = 20_000
+MAX_REPLAY: Final = 25
 
 _BOOLEAN: Final = msgspec.json.Decoder(bool | str)
+_TEXT: Final = msgspec.json.Decoder(str | bool | int | float | None)
 _INTEGER: Final = msgspec.json.Decoder(int)
+_OPTIONAL_INTEGER: Final = msgspec.json.Decoder(int | None)
 _ENTRIES: Final = msgspec.json.Decoder(tuple[msgspec.Raw, ...])
 _WORDS: Final = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Which of the stored broadcasts a client wants when it joins.
+
+    Attributes:
+        since_ms: Not older than this, milliseconds since 1970-01-01 UTC.
+        limit: At most so many, the newest.
+    """
+
+    since_ms: int
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +48,13 @@ class JoinRequest:
 
     Attributes:
         is_legacy: There is no `config`: the oldest protocol, in which the topic itself is the binding.
+        is_private: Broadcast and presence only between those whom the database's policies allow it.
         is_acked: Each broadcast is to be replied to.
+        gets_own: Its own broadcasts come back to it.
+        replay: Which of the stored broadcasts it wants; None for none.
+        has_bad_replay: It asks for some in a way that cannot be read.
+        wants_replication_ready: It wants to be told once broadcasts from the database flow.
+        presence_key: By which name its presence is known; empty where it does not say.
         wants_presence: Presence messages are wanted. Clients that do not say so either way expect them.
         wants_wait: The reply is to be held until the bindings are in force, and an error in them refuses the join.
         wait_ms: For how long at most.
@@ -40,7 +62,13 @@ class JoinRequest:
     """
 
     is_legacy: bool = False
+    is_private: bool = False
     is_acked: bool = False
+    gets_own: bool = False
+    replay: Replay | None = None
+    has_bad_replay: bool = False
+    wants_replication_ready: bool = False
+    presence_key: str = ""
     wants_presence: bool = True
     wants_wait: bool = False
     wait_ms: int = DEFAULT_WAIT_MS
@@ -57,17 +85,37 @@ def read_join(payload: Payload) -> JoinRequest:
     if "config" not in join:
         return JoinRequest(is_legacy=True)
     config = _object(join["config"])
+    broadcast = _object(config.get("broadcast"))
+    presence = _object(config.get("presence"))
     options = _object(config.get("postgres_changes_options"))
+    has_replay = bytes(broadcast.get("replay", NULL)) != NULL
+    replay = _replay(broadcast["replay"]) if has_replay else None
     wait_ms = read_or(_INTEGER, options.get("timeout"), 0)
     return JoinRequest(
-        is_acked=_boolean(_object(config.get("broadcast")).get("ack"), default=False),
-        wants_presence=_boolean(_object(config.get("presence")).get("enabled"), default=True),
+        is_private=_boolean(config.get("private"), default=False),
+        is_acked=_boolean(broadcast.get("ack"), default=False),
+        gets_own=_boolean(broadcast.get("self"), default=False),
+        replay=replay,
+        has_bad_replay=has_replay and replay is None,
+        wants_replication_ready=_boolean(broadcast.get("replication_ready"), default=False),
+        presence_key=_text(presence.get("key")),
+        wants_presence=_boolean(presence.get("enabled"), default=True),
         wants_wait=_boolean(options.get("wait"), default=False),
         wait_ms=min(wait_ms, MAX_WAIT_MS) if wait_ms > 0 else DEFAULT_WAIT_MS,
         postgres_changes=tuple(
             entry for entry in read_or(_ENTRIES, config.get("postgres_changes"), ()) if bytes(entry) != NULL
         ),
     )
+
+
+def _replay(value: msgspec.Raw) -> Replay | None:
+    """Read which stored broadcasts are wanted; None where that cannot be read."""
+    asked = _object(value)
+    since_ms = read_or(_OPTIONAL_INTEGER, asked.get("since"), None)
+    limit = MAX_REPLAY if bytes(asked.get("limit", NULL)) == NULL else read_or(_OPTIONAL_INTEGER, asked["limit"], None)
+    if since_ms is None or limit is None:
+        return None
+    return Replay(since_ms, min(max(limit, 1), MAX_REPLAY))
 
 
 def _object(value: msgspec.Raw | None) -> dict[str, msgspec.Raw]:
@@ -78,6 +126,14 @@ def _object(value: msgspec.Raw | None) -> dict[str, msgspec.Raw]:
         return read_object(value)
     except FrameError:
         return {}
+
+
+def _text(value: msgspec.Raw | None) -> str:
+    """Read a text; a number or a boolean counts as its text, anything else as none."""
+    text = read_or(_TEXT, value, None)
+    if text is None:
+        return ""
+    return text if isinstance(text, str) else bytes(value or b"").decode()
 
 
 def _boolean(value: msgspec.Raw | None, *, default: bool) -> bool:

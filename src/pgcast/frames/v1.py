@@ -32,6 +32,7 @@ class V1:
     """The serializer of protocol 1.0.0. Holds nothing: one instance serves all connections."""
 
     version: Final = "1.0.0"
+    has_binary: Final = False
 
     def decode_text(self, text: str | bytes) -> Message:
         """Read one text message.

@@ -32,6 +32,7 @@ class V2:
     """The serializer of protocol 2.0.0. Holds nothing: one instance serves all connections."""
 
     version: Final = "2.0.0"
+    has_binary: Final = True
 
     def decode_text(self, text: str | bytes) -> Message:
         """Read one text message.

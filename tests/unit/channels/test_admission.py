@@ -6,6 +6,7 @@ from pgcast.channels.admission import admit, misconfigured
 from pgcast.channels.channel import Channel, State
 from pgcast.channels.limits import Limits
 from pgcast.frames.message import BinaryPayload, Message
+from pgcast.frames.payloads import Replay
 
 TOPIC = "realtime:room:1"
 
@@ -101,3 +102,28 @@ def test_an_error_in_the_entries_refuses_a_join_that_waits_for_them():
 
 def test_an_error_in_the_bindings_has_one_code_as_a_refusal():
     assert misconfigured("why") == "RealtimeDisabledForConfiguration: why"
+
+
+def test_what_the_join_says_of_broadcast_presence_and_privacy_is_the_channels():
+    channel = ask(
+        {
+            "config": {
+                "private": True,
+                "broadcast": {"self": True, "replay": {"since": 5}, "replication_ready": True},
+                "presence": {"key": "ada"},
+            }
+        }
+    )
+
+    assert (channel.is_private, channel.gets_own, channel.presence_key) == (True, True, "ada")
+    assert (channel.replay, channel.wants_replication_ready) == (Replay(5, 25), True)
+
+
+def test_a_replay_needs_a_private_channel_and_sound_parameters():
+    broadcast = {"replay": {"since": 5}}
+    assert ask({"config": {"broadcast": broadcast}}) == (
+        "UnableToReplayMessages: Replay is not allowed for public channels"
+    )
+    assert ask({"config": {"private": True, "broadcast": {"replay": {}}}}) == (
+        "UnableToReplayMessages: Replay params are not valid"
+    )

@@ -1,7 +1,9 @@
 import pytest
 
 from pgcast.channels.channel import Channel
-from pgcast.channels.effects import Close, Join, Leave, Send
+from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Send
+from pgcast.channels.rights import Right
+from pgcast.frames.broadcast import Broadcast
 from pgcast.frames.message import Message
 
 
@@ -11,6 +13,9 @@ def test_effects_are_compared_by_what_they_ask_for():
     assert Send(b"x") == Send(b"x") != Send(b"y")
     assert Join(channel) == Join(channel) != Join(another)
     assert Leave(channel) != Join(channel)
+    assert Enter(channel) == Enter(channel) != Join(channel)
+    assert Publish(channel, Broadcast("e")) == Publish(channel, Broadcast("e")) != Publish(channel, Broadcast("f"))
+    assert Ask(channel, Right.WRITE_PRESENCE) != Ask(channel, Right.WRITE_BROADCASTS)
     assert Close(1012, "restart") == Close(1012, "restart")
 
 

@@ -3,9 +3,11 @@ import json
 import pytest
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Close, Join, Leave, Send
+from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Send
 from pgcast.channels.limits import Limits
+from pgcast.channels.rights import Right, Rights
 from pgcast.channels.session import Outcome, Session
+from pgcast.frames.broadcast import Broadcast
 from pgcast.frames.codec import serializer_for
 from pgcast.frames.websocket import text_frame
 
@@ -43,8 +45,12 @@ class Talk:
 
 
 def told(effects):
-    """Return the texts of the frames sent, and all other effects as they are."""
-    return [payload_of(effect.frame) if isinstance(effect, Send) else effect for effect in effects]
+    """Return the texts of the frames sent, and all other effects as they are; that a room is entered is left out."""
+    return [
+        payload_of(effect.frame) if isinstance(effect, Send) else effect
+        for effect in effects
+        if not isinstance(effect, Enter)
+    ]
 
 
 def payload_of(frame):
@@ -367,7 +373,7 @@ def test_a_topic_of_the_oldest_protocol_that_will_never_get_anything_is_joined_a
     talk = Talk("1.0.0")
     channel = talk.asks_to_join({})
 
-    assert len(talk.session.join_decided(channel, Outcome(error="no such table"))) == 1
+    assert len(told(talk.session.join_decided(channel, Outcome(error="no such table")))) == 1
     assert channel.state is State.JOINED
 
 
@@ -442,8 +448,8 @@ def test_too_many_held_messages_are_answered_with_an_error():
     channel = talk.asks_to_join()
     talk.says("presence")
 
-    assert told(talk.says("phx_leave")) == [error_reply("TooManyMessages: The join is not decided yet")]
-    assert len(talk.session.join_decided(channel, Outcome())) == 2
+    assert told(talk.says("phx_leave")) == [error_reply("TooManyMessages: The channel still waits for a decision")]
+    assert len(told(talk.session.join_decided(channel, Outcome()))) == 2
     assert channel.state is State.JOINED
 
 
@@ -453,7 +459,7 @@ def test_held_messages_are_bounded_in_bytes_too():
 
     assert talk.says("broadcast", {"event": "x"}) == []
     assert told(talk.says("broadcast", {"event": "x" * 100})) == [
-        error_reply("TooManyMessages: The join is not decided yet")
+        error_reply("TooManyMessages: The channel still waits for a decision")
     ]
 
 
@@ -566,23 +572,158 @@ def test_a_token_is_never_replied_to(token):
     assert talk.session.ignored == 0
 
 
-def test_a_broadcast_is_replied_to_only_if_that_was_asked_for():
+# Broadcast
+
+
+HI = {"type": "broadcast", "event": "hi", "payload": {"a": 1}}
+HI_TEXT = b'{"type": "broadcast", "event": "hi", "payload": {"a": 1}}'
+ACKED = {"config": {"broadcast": {"ack": True}, "presence": {"enabled": False}}}
+
+
+def user_broadcast(data, *, encoding=1):
+    return b"\x03\x01\x01\x0f\x02\x00%c" % encoding + b"69" + TOPIC.encode() + b"hi" + data
+
+
+def test_a_room_is_entered_right_after_the_reply():
     talk = Talk()
-    talk.has_joined({"config": {"broadcast": {"ack": True}, "presence": {"enabled": False}}})
+    channel = talk.asks_to_join()
+
+    reply, enter = talk.session.join_decided(channel, Outcome())
+    assert payload_of(reply.frame) == OK_JOIN
+    assert enter == Enter(channel)
+
+
+def test_a_broadcast_is_published_as_it_came_and_not_replied_to():
+    talk = Talk()
+    channel = talk.has_joined()
+
+    assert told(talk.says("broadcast", HI)) == [Publish(channel, Broadcast("", verbatim=HI_TEXT))]
+
+
+def test_a_broadcast_is_replied_to_where_that_was_asked_for():
+    talk = Talk()
+    channel = talk.has_joined(ACKED)
+
+    assert told(talk.says("broadcast", HI)) == [Publish(channel, Broadcast("", verbatim=HI_TEXT)), OK_LEAVE]
+
+
+@pytest.mark.parametrize(("encoding", "is_json"), [(1, True), (9, True), (0, False)])
+def test_a_user_broadcast_in_binary_is_a_broadcast(encoding, is_json):
+    talk = Talk()
+    channel = talk.has_joined(ACKED)
+
+    effects = talk.session.receive_binary(user_broadcast(b"{}", encoding=encoding))
+    assert told(effects) == [Publish(channel, Broadcast("hi", b"{}", is_json)), OK_LEAVE]
+
+
+@pytest.mark.parametrize("payload", [[], "x", 5, True])
+def test_what_is_no_object_is_dropped(payload):
+    talk = Talk()
+    talk.has_joined(ACKED)
     talk.has_joined(topic="realtime:other")
 
-    assert told(talk.says("broadcast", {"event": "hi"})) == [error_reply("broadcast is not available")]
-    assert talk.says("broadcast", {"event": "hi"}, topic="realtime:other") == []
-    assert talk.session.ignored == 1
+    assert told(talk.says("broadcast", payload)) == [error_reply("invalid_payload")]
+    assert talk.says("broadcast", payload, topic="realtime:other") == []
+    assert talk.session.ignored == 2
 
 
-def test_a_user_broadcast_in_binary_is_a_broadcast():
+@pytest.mark.parametrize("data", [b"", b"{", b'{"a":1}x', b"\xff", b'"\xff"', b"nope"])
+def test_what_says_it_is_json_and_is_not_is_dropped(data):
     talk = Talk()
-    talk.has_joined({"config": {"broadcast": {"ack": True}}})
+    talk.has_joined(ACKED)
 
-    effects = talk.session.receive_binary(b"\x03\x01\x01\x0f\x02\x00\x01" + b"69" + TOPIC.encode() + b"hi" + b"{}")
+    assert told(talk.session.receive_binary(user_broadcast(data))) == [error_reply("invalid_payload")]
 
-    assert told(effects) == [error_reply("broadcast is not available")]
+
+def test_a_broadcast_that_is_too_large_is_dropped():
+    talk = Talk(max_payload_bytes=10)
+    talk.has_joined(ACKED)
+    talk.has_joined(topic="realtime:other")
+
+    assert len(talk.session.receive_binary(user_broadcast(b"x" * 10, encoding=0))) == 2
+    assert told(talk.session.receive_binary(user_broadcast(b"x" * 11, encoding=0))) == [
+        error_reply("payload_size_exceeded")
+    ]
+    assert talk.says("broadcast", HI, topic="realtime:other") == []
+    assert talk.session.oversized == 2
+
+
+def test_nothing_is_too_large_without_a_limit():
+    talk = Talk(max_payload_bytes=0)
+    talk.has_joined()
+
+    assert len(talk.session.receive_binary(user_broadcast(b"x" * 4_000_000, encoding=0))) == 1
+
+
+def test_without_the_right_to_it_nothing_is_published():
+    talk = Talk()
+    talk.session.join_decided(talk.asks_to_join(ACKED), Outcome(rights=Rights(write_broadcasts=False)))
+
+    assert told(talk.says("broadcast", HI)) == [error_reply("unauthorized")]
+
+
+def test_a_right_is_asked_at_its_first_use_and_what_comes_meanwhile_is_held():
+    talk = Talk()
+    channel = talk.asks_to_join(ACKED)
+    talk.session.join_decided(channel, Outcome(rights=Rights(read_broadcasts=True)))
+
+    assert talk.says("broadcast", HI, ref="1") == [Ask(channel, Right.WRITE_BROADCASTS)]
+    assert talk.says("broadcast", HI, ref="2") == []
+    assert talk.says("phx_leave") == []
+    effects = told(talk.session.right_decided(channel, Right.WRITE_BROADCASTS, is_allowed=True))
+    publish = Publish(channel, Broadcast("", verbatim=HI_TEXT))
+    assert effects == [
+        *(publish, OK_LEAVE.replace('"9"', '"1"'), publish, OK_LEAVE.replace('"9"', '"2"')),
+        *(Leave(channel), OK_LEAVE, CLOSED),
+    ]
+
+
+def test_a_right_that_was_refused_is_not_asked_again():
+    talk = Talk()
+    channel = talk.asks_to_join()
+    talk.session.join_decided(channel, Outcome(rights=Rights(read_broadcasts=True)))
+    talk.says("broadcast", HI)
+
+    assert talk.session.right_decided(channel, Right.WRITE_BROADCASTS, is_allowed=False) == []
+    assert talk.says("broadcast", HI) == []
+
+
+def test_a_right_that_nobody_waits_for_decides_nothing():
+    talk = Talk()
+    channel = talk.has_joined()
+    talk.says("phx_leave")
+
+    assert talk.session.right_decided(channel, Right.WRITE_BROADCASTS, is_allowed=False) == []
+    assert talk.session.right_decided(talk.has_joined(), Right.WRITE_BROADCASTS, is_allowed=False) == []
+
+
+def test_what_cannot_be_held_for_a_right_is_refused_and_the_right_is_not_asked():
+    talk = Talk(max_held=0)
+    channel = talk.asks_to_join()
+    talk.session.join_decided(channel, Outcome(rights=Rights(read_broadcasts=True)))
+
+    assert told(talk.says("broadcast", HI)) == [error_reply("TooManyMessages: The channel still waits for a decision")]
+
+
+def test_a_channel_that_breaks_while_it_waits_answers_what_was_held():
+    talk = Talk()
+    channel = talk.asks_to_join(ACKED)
+    talk.session.join_decided(channel, Outcome(rights=Rights(read_broadcasts=True)))
+    talk.says("broadcast", HI)
+
+    assert told(talk.session.broken(channel))[-1] == error_reply("unmatched topic", join_ref="null")
+
+
+def test_a_channel_that_is_shut_is_told_why_and_closed():
+    talk = Talk()
+    channel = talk.has_joined()
+
+    assert told(talk.session.shut(channel, "Too many messages per second")) == [
+        Leave(channel),
+        system("error", "Too many messages per second").replace("postgres_changes", "system"),
+        CLOSED,
+    ]
+    assert talk.session.shut(channel, "again") == []
 
 
 # What the owner has to tell

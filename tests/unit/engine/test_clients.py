@@ -231,3 +231,28 @@ async def test_a_join_that_waits_for_its_bindings_is_refused_when_they_cannot_be
     await rig.clock.advance(20)
     assert rig.last["status"] == "error"
     assert rig.last["response"]["reason"].startswith("PostgresChangesSubscribeTimeout: Timed out after ")
+
+
+async def test_a_broadcast_reaches_the_others_on_its_topic_and_itself_only_if_that_was_asked_for(rig: Rig):
+    other = MemoryOutlet()
+    second = rig.node.connect(serializer_for("2.0.0"), other)
+    second.receive_text(
+        json.dumps(["1", "1", "realtime:t", "phx_join", {"config": {"broadcast": {"self": True, "ack": True}}}])
+    )
+    await rig.join()
+    rig.push("broadcast", {"event": "hi"})
+    second.receive_text(json.dumps(["1", "2", "realtime:t", "broadcast", {"event": "back"}]))
+    await rig.clock.advance(0.01)
+    assert rig.outlet.messages[2:] == [[None, None, "realtime:t", "broadcast", {"event": "back"}]]
+    assert [message[3] for message in other.messages] == [
+        *("phx_reply", "presence_state", "phx_reply", "broadcast", "broadcast")
+    ]
+    second.gone()
+    assert rig.node.rooms.member_count == 1
+
+
+async def test_a_private_channel_is_refused_while_nobody_can_decide_on_it(rig: Rig):
+    await rig.join(private=True)
+    assert rig.last["response"] == {
+        "reason": "Unauthorized: You do not have permissions to read from this Channel topic: t"
+    }

@@ -1,6 +1,6 @@
 import pytest
 
-from pgcast.frames.binary import decode_push
+from pgcast.frames.binary import decode_push, user_broadcast
 from pgcast.frames.message import BinaryPayload, Message, UserBroadcast
 from pgcast.model.errors import FrameError
 
@@ -63,3 +63,23 @@ def test_kinds_that_clients_do_not_send_are_frame_errors(kind):
 def test_a_name_that_is_not_utf8_is_a_frame_error():
     with pytest.raises(FrameError, match="not UTF-8"):
         decode_push(bytes.fromhex("00 00 00 01 01 ff 65"))
+
+
+def test_a_user_broadcast_is_laid_out_as_the_clients_read_it():
+    metadata = b'{"id":"6f1c0b2e-54a1-4a51-9c39-0e6f0c8f9a11"}'
+
+    assert user_broadcast("realtime:room:1", "hi", metadata, b'{"a":1}', is_json=True) == bytes.fromhex(
+        "04 0f 02 2d 01"  # kind 4; sizes 15, 2, 45; encoding 1
+        "72 65 61 6c 74 69 6d 65 3a 72 6f 6f 6d 3a 31"  # "realtime:room:1"
+        "68 69"  # "hi"
+    ) + metadata + bytes.fromhex("7b 22 61 22 3a 31 7d")
+
+
+def test_the_sizes_of_a_user_broadcast_count_utf8_bytes():
+    assert user_broadcast("tü", "é", b"", b"\xff", is_json=False) == b"\x04\x03\x02\x00\x00" + "tüé".encode() + b"\xff"
+
+
+def test_names_over_255_bytes_do_not_fit_a_user_broadcast():
+    assert user_broadcast("ü" * 127 + "x", "e" * 255, b"", b"", is_json=True) is not None
+    assert user_broadcast("ü" * 128, "e", b"", b"", is_json=True) is None
+    assert user_broadcast("t", "e" * 256, b"", b"", is_json=True) is None

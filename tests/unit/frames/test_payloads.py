@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pgcast.frames.message import BinaryPayload
-from pgcast.frames.payloads import JoinRequest, read_join
+from pgcast.frames.payloads import JoinRequest, Replay, read_join
 from pgcast.model.errors import FrameError
 
 
@@ -21,6 +21,8 @@ def test_a_join_of_the_newest_javascript_client_is_read():
     )
 
     assert (request.is_legacy, request.is_acked, request.wants_presence) == (False, True, False)
+    assert (request.is_private, request.gets_own, request.presence_key) == (True, False, "")
+    assert (request.replay, request.has_bad_replay) == (Replay(1700000000000, 5), False)
     assert (request.wants_wait, request.wait_ms) == (True, 9000)
     assert [bytes(entry) for entry in request.postgres_changes] == [
         b'{"event":"UPDATE","schema":"public","table":"t","select":["id"]}'
@@ -86,3 +88,42 @@ def test_broadcasts_are_acknowledged_only_on_demand(value, acked):
 def test_a_join_waits_15_seconds_if_it_says_nothing_and_never_more_than_20(timeout, wait_ms):
     assert join_with(postgres_changes_options={"wait": True, "timeout": timeout}).wait_ms == wait_ms
     assert join_with(postgres_changes_options={"wait": True}).wait_ms == 15_000
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("ada", "ada"), ("", ""), (None, ""), (5, "5"), (1.50, "1.5"), (True, "true"), ([], ""), ({}, ""), ("é", "é")],
+)
+def test_a_presence_key_is_a_text_and_numbers_and_booleans_count_as_theirs(key, text):
+    assert join_with(presence={"key": key}).presence_key == text
+
+
+@pytest.mark.parametrize("options", [{"self": True}, {"self": "TRUE"}])
+def test_own_broadcasts_come_back_if_that_is_said(options):
+    assert join_with(broadcast=options).gets_own
+    assert not join_with(broadcast={"self": 1}).gets_own
+
+
+def test_a_private_channel_and_the_wish_to_be_told_of_replication_are_read():
+    request = join_with(private="true", broadcast={"replication_ready": True})
+    assert (request.is_private, request.wants_replication_ready) == (True, True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit"), [({}, 25), ({"limit": None}, 25), ({"limit": 0}, 1), ({"limit": 26}, 25), ({"limit": -5}, 1)]
+)
+def test_the_limit_of_a_replay_is_kept_within_bounds(asked, limit):
+    assert join_with(broadcast={"replay": {"since": 1, **asked}}).replay == Replay(1, limit)
+
+
+@pytest.mark.parametrize(
+    "replay", [5, True, [], "x", {}, {"since": None}, {"since": "1"}, {"since": 1.5}, {"since": 1, "limit": "x"}]
+)
+def test_a_replay_that_cannot_be_read_is_told_from_none(replay):
+    request = join_with(broadcast={"replay": replay})
+    assert (request.replay, request.has_bad_replay) == (None, True)
+
+
+def test_a_replay_of_null_is_none():
+    request = join_with(broadcast={"replay": None})
+    assert (request.replay, request.has_bad_replay) == (None, False)

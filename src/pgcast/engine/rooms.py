@@ -1,0 +1,304 @@
+"""Who is on which topic, and how a message to a topic reaches all of them.
+
+A room is a topic with one privacy: a public and a private one of the same name are two. What is published in it is
+encoded once per serializer, gathered for a tick, joined once, and written once to each socket. All of it costs in the
+number of this room's members alone. A reader that is too slow is served from a ring of recent ticks; when that has
+passed it, its connection is closed with 1013, because a message that is not stored anywhere cannot be had again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pgcast.channels.channel import TOPIC_PREFIX
+from pgcast.engine.audiences import Audience
+from pgcast.engine.pace import Pace
+from pgcast.fanout.tick import gather
+from pgcast.frames.broadcast import frame_of
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+    from pgcast.engine.audiences import Listener, Taken
+    from pgcast.engine.ports import Outlet
+    from pgcast.fanout.ring import RingBudget
+    from pgcast.frames.broadcast import Broadcast
+    from pgcast.frames.codec import Serializer
+
+FELL_BEHIND = "too slow: messages you have not read are no longer held; reconnect"
+
+_SLICE_SOCKETS = 1000
+_LARGE_TICK_BYTES = 32_000
+_FULL_BYTES = 1 << 20
+
+
+class RoomKey(NamedTuple):
+    """What tells rooms apart.
+
+    Attributes:
+        topic: Without `realtime:`.
+        is_private: Whether only those are in it whom the database's policies allow it.
+    """
+
+    topic: str
+    is_private: bool
+
+
+class Member:
+    """One joined channel of one connection, in its room.
+
+    Attributes:
+        room: Where.
+        outlet: Where its frames go.
+        serializer: What it speaks.
+        broadcasts: Its place among those that get broadcasts; None if it gets none.
+        has_left: Whether it is no member any more.
+    """
+
+    __slots__ = ("broadcasts", "has_left", "outlet", "room", "serializer")
+
+    def __init__(self, room: Room, outlet: Outlet, serializer: Serializer) -> None:
+        self.room = room
+        self.outlet = outlet
+        self.serializer = serializer
+        self.broadcasts: Listener | None = None
+        self.has_left = False
+
+
+class Room:
+    """The members of one topic.
+
+    Attributes:
+        key: Which topic.
+        topic: Its full name, as frames have it.
+        broadcasts: Who gets broadcasts, by serializer.
+        member_count: How many channels are in it.
+    """
+
+    __slots__ = ("broadcasts", "key", "member_count", "topic")
+
+    def __init__(self, key: RoomKey) -> None:
+        self.key = key
+        self.topic = TOPIC_PREFIX + key.topic
+        self.broadcasts: dict[str, Audience] = {}
+        self.member_count = 0
+
+
+class Rooms:
+    """All rooms of the node. Everything in it happens on one event loop, and nothing in it waits.
+
+    Args:
+        ring_bytes: What is held for the slow readers of one room and serializer.
+        budget: The bound of all rings together.
+        gap_s: From the end of one flush to the next, at the earliest.
+
+    Attributes:
+        member_count: How many channels are joined.
+        pending_bytes: What waits for the next flush.
+        published: How many broadcasts were taken.
+        writes: How often a tick was written to a channel's socket.
+        cut_off: How many connections were closed for being too slow.
+    """
+
+    def __init__(self, ring_bytes: int, budget: RingBudget, *, gap_s: float) -> None:
+        self._ring_bytes = ring_bytes
+        self._budget = budget
+        self._rooms: dict[RoomKey, Room] = {}
+        self._dirty: dict[Audience, None] = {}
+        self._pace = Pace(self._flush, gap_s=gap_s)
+        self.member_count = 0
+        self.pending_bytes = 0
+        self.published = 0
+        self.writes = 0
+        self.cut_off = 0
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    # Who is there
+
+    def enter(self, key: RoomKey, outlet: Outlet, serializer: Serializer, *, reads_broadcasts: bool = True) -> Member:
+        """Make a member: it gets what is published from now on. To be called once its join has been answered."""
+        room = self._rooms.get(key)
+        if room is None:
+            room = self._rooms[key] = Room(key)
+        member = Member(room, outlet, serializer)
+        room.member_count += 1
+        self.member_count += 1
+        self.let_read_broadcasts(member, is_allowed=reads_broadcasts)
+        return member
+
+    def let_read_broadcasts(self, member: Member, *, is_allowed: bool) -> None:
+        """Begin or cease to deliver broadcasts to a member."""
+        if is_allowed and member.broadcasts is None:
+            member.broadcasts = self._audience(member.room.broadcasts, member.serializer).enter(member.outlet)
+        elif not is_allowed and member.broadcasts is not None:
+            self._drop(member.room.broadcasts, member.broadcasts)
+            member.broadcasts = None
+
+    def leave(self, member: Member) -> None:
+        """Forget a member; twice is safe."""
+        if member.has_left:
+            return
+        member.has_left = True
+        room = member.room
+        self.let_read_broadcasts(member, is_allowed=False)
+        self.member_count -= 1
+        room.member_count -= 1
+        if not room.member_count:
+            del self._rooms[room.key]
+
+    # What is sent
+
+    # fast path: per message
+    def publish(self, key: RoomKey, broadcast: Broadcast, *, skip: Member | None = None) -> int:
+        """Deliver a broadcast to all who are in a room now and may read it; in the order of these calls.
+
+        Args:
+            key: Which room. One that nobody is in is fine.
+            broadcast: What is sent.
+            skip: A member that does not get it: its sender.
+
+        Returns:
+            How many will get it, those included that the ring still serves.
+        """
+        self.published += 1
+        room = self._rooms.get(key)
+        if room is None:
+            return 0
+        skipped = skip.broadcasts if skip is not None else None
+        receivers = 0
+        for audience in room.broadcasts.values():
+            mine = skipped if skipped is not None and skipped.audience is audience else None
+            count = len(audience) - (mine is not None)
+            if not count:
+                continue
+            frame = frame_of(broadcast, room.topic, audience.serializer)
+            if frame is not None:
+                self._add(audience, frame, mine)
+                receivers += count
+        return receivers
+
+    @property
+    def is_full(self) -> bool:
+        """Whether whoever publishes in a loop should let others run first, see `flush_now`."""
+        return self.pending_bytes > _FULL_BYTES
+
+    def flush_now(self) -> None:
+        """Write what is pending, if nothing is being written; for who publishes in a loop and finds that it is full."""
+        self._pace.flush_now()
+
+    def resumed(self, members: Iterable[Member]) -> None:
+        """Serve what the members of one outlet missed, now that it takes bytes again."""
+        for member in members:
+            for listener in _listeners(member):
+                self._serve_behind(listener)
+
+    # Inside
+
+    def _audience(self, audiences: dict[str, Audience], serializer: Serializer) -> Audience:
+        audience = audiences.get(serializer.version)
+        if audience is None:
+            audience = audiences[serializer.version] = Audience(serializer, self._ring_bytes, self._budget)
+        return audience
+
+    def _drop(self, audiences: dict[str, Audience], listener: Listener) -> None:
+        audience = listener.audience
+        self._forget(listener)
+        if not len(audience) and audiences.get(audience.serializer.version) is audience:
+            del audiences[audience.serializer.version]
+            self._dirty.pop(audience, None)
+
+    def _forget(self, listener: Listener) -> None:
+        before = listener.audience.pending_bytes
+        listener.audience.leave(listener)
+        self.pending_bytes -= before - listener.audience.pending_bytes
+
+    def _add(self, audience: Audience, frame: bytes, skip: Listener | None) -> None:
+        if not audience.pending:
+            self._dirty[audience] = None
+        audience.add(frame, skip)
+        self.pending_bytes += len(frame)
+        self._pace.want(at_once=self.pending_bytes >= _LARGE_TICK_BYTES)
+
+    # fast path: per tick
+    def _flush(self) -> Generator[None]:
+        taken = [audience.take() for audience in self._dirty if audience.pending]
+        self._dirty.clear()
+        self.pending_bytes = 0
+        # With one audience, the usual case, each listener is an outlet of its own.
+        yield from self._write_one(taken[0]) if len(taken) == 1 else self._write_many(taken)
+        for tick in taken:
+            tick.audience.written()
+            self._cut_off_lost(tick.audience)
+
+    def _write_one(self, tick: Taken) -> Generator[None]:
+        left = _SLICE_SOCKETS
+        audience, omitted = tick.audience, tick.omitted
+        first, *more = tick.pieces
+        for listener in tick.listeners:
+            if listener not in audience.level:
+                continue  # left since the last slice
+            outlet = listener.outlet
+            if outlet.is_paused:
+                audience.park(listener, tick)
+            elif listener in omitted:
+                for piece in tick.pieces_for(listener):
+                    outlet.write(piece)
+            else:
+                outlet.write(first)
+                for piece in more:
+                    outlet.write(piece)
+            self.writes += 1
+            left -= 1
+            if left <= 0:
+                left = _SLICE_SOCKETS
+                yield
+
+    def _write_many(self, taken: list[Taken]) -> Generator[None]:
+        """Write the ticks of several audiences, with one write to each outlet."""
+        left = _SLICE_SOCKETS
+        work: dict[Outlet, list[tuple[Listener, Taken]]] = {}
+        for tick in taken:
+            for listener in tick.listeners:
+                work.setdefault(listener.outlet, []).append((listener, tick))
+        for outlet, parts in work.items():
+            current = [(listener, tick) for listener, tick in parts if listener in tick.audience.level]
+            if outlet.is_paused:
+                for listener, tick in current:
+                    tick.audience.park(listener, tick)
+            elif len(current) == 1:
+                for piece in current[0][1].pieces_for(current[0][0]):
+                    outlet.write(piece)
+            else:
+                for piece in gather(piece for listener, tick in current for piece in tick.pieces_for(listener)):
+                    outlet.write(piece)
+            self.writes += 1
+            left -= 1
+            if left <= 0:
+                left = _SLICE_SOCKETS
+                yield
+
+    def _serve_behind(self, listener: Listener) -> None:
+        """Write what a listener has missed, from the ring, as far as it takes it."""
+        audience = listener.audience
+        while listener in audience.behind and not listener.outlet.is_paused:
+            if audience.has_lost(listener):
+                self._cut_off(listener)
+                return
+            for piece in audience.next_pieces(listener) or ():
+                listener.outlet.write(piece)
+
+    def _cut_off_lost(self, audience: Audience) -> None:
+        for listener in [listener for listener in audience.behind if audience.has_lost(listener)]:
+            self._cut_off(listener)
+
+    def _cut_off(self, listener: Listener) -> None:
+        self.cut_off += 1
+        self._forget(listener)
+        listener.outlet.close(1013, FELL_BEHIND)
+
+
+def _listeners(member: Member) -> Iterator[Listener]:
+    if member.broadcasts is not None:
+        yield member.broadcasts
