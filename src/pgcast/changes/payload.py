@@ -27,6 +27,8 @@ _MAX_TABLES: Final = 4096  # whose constant parts are kept
 
 _MAX_VIEWS: Final = 256  # of one table
 
+_NO_ERRORS: Final = b',"errors":null,"position":"'
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -67,22 +69,34 @@ class Payloads:
         parts = self._parts.get(change.table) or self._parts_of(change.table)
         return _join(change, parts.heads[change.kind], parts.columns, change.record, change.old_record)
 
-    def view(self, change: Change, select: tuple[str, ...]) -> bytes:
-        """Return what `current` returns, with some columns alone: those of the key, and those selected.
+    def view(self, change: Change, select: tuple[str, ...], visible: frozenset[str] | None = None) -> bytes:
+        """Return what `current` returns, with some columns alone: those of the key and those selected, if visible.
 
         Args:
             change: The change.
-            select: Names of columns; those that the table does not have count for nothing.
+            select: Names of columns, empty for all; those that the table does not have count for nothing.
+            visible: Names of the columns that the reader may see; None for all.
         """
         parts = self._parts.get(change.table) or self._parts_of(change.table)
-        view = parts.view(change.table, select)
+        view = parts.view(change.table, select, visible)
         record, old_record = (
             None if values is None else _object(view.typed_columns, [values[place] for place in view.places])
             for values in (change.values, change.old_values)
         )
         return _join(change, parts.heads[change.kind], view.columns, record, old_record)
 
-    def legacy(self, change: Change, *, as_text: bool) -> bytes:
+    def refused(self, change: Change, error: str) -> bytes:
+        """Return what is told in place of a row: the table, the time and the error, without columns and values.
+
+        Both protocols have the same.
+        """
+        parts = self._parts.get(change.table) or self._parts_of(change.table)
+        record = None if change.values is None else b"{}"
+        old_record = None if change.old_values is None else b"{}"
+        errors = b',"errors":%b,"position":"' % orjson.dumps([error])
+        return _join(change, parts.heads[change.kind], b'","columns":[]', record, old_record, errors=errors)
+
+    def legacy(self, change: Change, *, as_text: bool, visible: frozenset[str] | None = None) -> bytes:
         """Return the payload of the oldest protocol.
 
         Keys as in `current`, except that columns have flags and type modifier, that the old_record of a DELETE has
@@ -91,8 +105,19 @@ class Payloads:
         Args:
             change: The change.
             as_text: Values are strings of Postgres' text, as the original server had them, instead of typed JSON.
+            visible: Names of the columns that the reader may see; None for all.
         """
         parts = self._parts_of(change.table)
+        if visible is not None and change.kind is not Kind.TRUNCATE:
+            view = parts.view(change.table, (), visible)
+            places = view.text_columns if as_text else view.typed_columns
+            record, old_record = (
+                None
+                if values is None
+                else _object(places, [values[place] for place in view.places], is_whole=change.kind is Kind.DELETE)
+                for values in (change.values, change.old_values)
+            )
+            return _join(change, parts.heads[change.kind], view.flagged_columns, record, old_record)
         columns = b'"' if change.kind is Kind.TRUNCATE else parts.flagged_columns
         record, old_record = change.record, change.old_record
         if as_text:
@@ -119,19 +144,20 @@ class _Parts:
     Attributes:
         heads: For each kind, the payload up to the commit time.
         columns: What follows on the commit time, up to the records.
-        flagged_columns: The same in the oldest protocol.
+        flagged: Of each column, how the oldest protocol describes it.
+        flagged_columns: What follows on the commit time there.
         typed_columns: Of each column the name as a JSON key, and what renders its values.
         text_columns: The same, all values as strings.
     """
 
-    __slots__ = ("_views", "columns", "flagged_columns", "heads", "text_columns", "typed_columns")
+    __slots__ = ("_views", "columns", "flagged", "flagged_columns", "heads", "text_columns", "typed_columns")
 
     def __init__(self, table: Table) -> None:
         columns = table.relation.columns
         names = [column.name for column in columns]
         keys = table.primary_key or [number for number, column in enumerate(columns) if column.is_key]
         described = [{"name": name, "type": shape.name} for name, shape in zip(names, table.types, strict=True)]
-        flagged = [
+        self.flagged = [
             {
                 "flags": ["key"] if number in keys else [],
                 **described[number],
@@ -141,18 +167,18 @@ class _Parts:
         ]
         self.heads = {kind: _head(table, kind) for kind in Kind}
         self.columns = b'","columns":' + orjson.dumps(described)
-        self.flagged_columns = b'","columns":' + orjson.dumps(flagged)
+        self.flagged_columns = b'","columns":' + orjson.dumps(self.flagged)
         self.typed_columns = _keyed(names, map(renderer, table.types))
         self.text_columns = _keyed(names, map(text_renderer, table.types))
-        self._views: dict[tuple[str, ...], _View] = {}
+        self._views: dict[tuple[tuple[str, ...], frozenset[str] | None], _View] = {}
 
-    def view(self, table: Table, select: tuple[str, ...]) -> _View:
+    def view(self, table: Table, select: tuple[str, ...], visible: frozenset[str] | None) -> _View:
         """Return what payloads of these columns have in common."""
-        view = self._views.get(select)
+        view = self._views.get((select, visible))
         if view is None:
             if len(self._views) >= _MAX_VIEWS:
                 self._views.clear()
-            view = self._views[select] = _View(self, table, select)
+            view = self._views[select, visible] = _View(self, table, select, visible)
         return view
 
 
@@ -162,21 +188,26 @@ class _View:
     Attributes:
         places: Where the columns are in the table, ascending.
         columns: As in _Parts.
+        flagged_columns: As in _Parts.
         typed_columns: As in _Parts.
+        text_columns: As in _Parts.
     """
 
-    __slots__ = ("columns", "places", "typed_columns")
+    __slots__ = ("columns", "flagged_columns", "places", "text_columns", "typed_columns")
 
-    def __init__(self, parts: _Parts, table: Table, select: tuple[str, ...]) -> None:
+    def __init__(self, parts: _Parts, table: Table, select: tuple[str, ...], visible: frozenset[str] | None) -> None:
         columns = table.relation.columns
+        keys = table.primary_key or [place for place, column in enumerate(columns) if column.is_key]
         self.places = [
             place
             for place, column in enumerate(columns)
-            if column.name in select or place in table.primary_key or (not table.primary_key and column.is_key)
+            if (not select or column.name in select or place in keys) and (visible is None or column.name in visible)
         ]
         described = [{"name": columns[place].name, "type": table.types[place].name} for place in self.places]
         self.columns = b'","columns":' + orjson.dumps(described)
+        self.flagged_columns = b'","columns":' + orjson.dumps([parts.flagged[place] for place in self.places])
         self.typed_columns = [parts.typed_columns[place] for place in self.places]
+        self.text_columns = [parts.text_columns[place] for place in self.places]
 
 
 def _keyed(names: Iterable[str], renderers: Iterable[Renderer]) -> list[tuple[bytes, Renderer]]:
@@ -189,7 +220,15 @@ def _head(table: Table, kind: Kind) -> bytes:
 
 
 # fast path: per change and view
-def _join(change: Change, head: bytes, columns: bytes, record: bytes | None, old_record: bytes | None) -> bytes:
+def _join(
+    change: Change,
+    head: bytes,
+    columns: bytes,
+    record: bytes | None,
+    old_record: bytes | None,
+    *,
+    errors: bytes = _NO_ERRORS,
+) -> bytes:
     transaction = change.transaction
     index = change.index
     end = _INDICES[index] if index < _READY else b'%08x"}' % index
@@ -199,9 +238,7 @@ def _join(change: Change, head: bytes, columns: bytes, record: bytes | None, old
         rows = b',"record":%b' % record
     else:
         rows = b',"record":%b,"old_record":%b' % (record, old_record)
-    return b"".join(
-        (head, transaction.timestamp, columns, rows, b',"errors":null,"position":"', transaction.position_prefix, end)
-    )
+    return b"".join((head, transaction.timestamp, columns, rows, errors, transaction.position_prefix, end))
 
 
 _READY: Final = 1024

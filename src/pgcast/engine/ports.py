@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pgcast.matching.conditions import Question
     from pgcast.model.lsn import Lsn
     from pgcast.model.relation import Relation, Table, TypeShape
+    from pgcast.model.sight import Sight
     from pgcast.model.snapshot import Snapshot
 
 
@@ -104,7 +105,41 @@ class PublishedTable:
     identity: frozenset[str] = frozenset()
 
 
-class Catalog(Protocol):
+class Questions(Protocol):
+    """What a join asks of the database. Each call has a deadline and may be made concurrently."""
+
+    async def published_tables(self, *, is_fresh: bool = False) -> Sequence[PublishedTable]:
+        """Return all tables of the followed publications.
+
+        Args:
+            is_fresh: Ask the database after this call; otherwise the answer may be as old as a second.
+
+        Raises:
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+    async def canonical_text(self, type_shape: TypeShape, text: str) -> bytes:
+        """Cast a text to a type and return the text that the replication stream would carry for that value.
+
+        Raises:
+            BindingError: Postgres refuses the cast; the message is Postgres' own.
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+    async def decide(self, question: Question, values: Sequence[bytes | None]) -> Sequence[bool | None]:
+        """Return what Postgres says of each value: a comparison that only Postgres can make.
+
+        Raises:
+            BindingError: Postgres refuses the comparison, or one of the values, or takes too long; the message is
+                Postgres' own.
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+
+class Catalog(Questions, Protocol):
     """Questions to the database, over ordinary connections. Each call has a deadline and may be made concurrently."""
 
     async def describe(self, relation: Relation) -> Table:
@@ -137,32 +172,20 @@ class Catalog(Protocol):
         """
         ...
 
-    async def published_tables(self, *, is_fresh: bool = False) -> Sequence[PublishedTable]:
-        """Return all tables of the followed publications.
-
-        Args:
-            is_fresh: Ask the database after this call; otherwise the answer may be as old as a second.
+    async def sights(self, oids: Collection[int], roles: Collection[str]) -> Mapping[str, Mapping[int, Sight]]:
+        """Return what each role may see of each table, by role and table's OID; what does not exist is missing.
 
         Raises:
             DatabaseError: The database could not be asked.
         """
         ...
 
-    async def canonical_text(self, type_shape: TypeShape, text: str) -> bytes:
-        """Cast a text to a type and return the text that the replication stream would carry for that value.
+    async def fingerprint_of_roles(self) -> str:
+        """Return a text that changes with whatever decides about sights and is announced by no table.
+
+        That is roles, their memberships and attributes, and the privileges on schemas.
 
         Raises:
-            BindingError: Postgres refuses the cast; the message is Postgres' own.
-            DatabaseError: The database could not be asked.
-        """
-        ...
-
-    async def decide(self, question: Question, values: Sequence[bytes | None]) -> Sequence[bool | None]:
-        """Return what Postgres says of each value: a comparison that only Postgres can make.
-
-        Raises:
-            BindingError: Postgres refuses the comparison, or one of the values, or takes too long; the message is
-                Postgres' own.
             DatabaseError: The database could not be asked.
         """
         ...

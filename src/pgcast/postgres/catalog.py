@@ -25,6 +25,7 @@ from pgcast.postgres.collations import collated, collations_of
 from pgcast.postgres.identities import identities_of
 from pgcast.postgres.judging import judge
 from pgcast.postgres.pool import Pool
+from pgcast.postgres.privileges import fingerprint_of_roles, sights_of
 from pgcast.postgres.refusals import quote_identifier, server_text, translate
 from pgcast.postgres.types import FIRST_USER_OID, UNKNOWN, shapes_of
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from pgcast.matching.conditions import Question
     from pgcast.model.relation import Relation
+    from pgcast.model.sight import Sight
     from pgcast.postgres.connection import Target
 
 _CONNECTIONS: Final = 4
@@ -186,6 +188,20 @@ class PostgresCatalog:
                 self._asking.add_done_callback(self._answered)
             await asyncio.shield(self._asking)
         return self._published[1]
+
+    async def sights(self, oids: Collection[int], roles: Collection[str]) -> Mapping[str, Mapping[int, Sight]]:
+        """Return what each role may see of each table, by role and table; what does not exist is missing."""
+        try:
+            return await sights_of(self._pool, oids, roles)
+        except psycopg.Error as error:
+            raise translate(error, self._names, otherwise=DatabaseError) from error
+
+    async def fingerprint_of_roles(self) -> str:
+        """Return a text that changes with whatever decides about sights and is announced by no table."""
+        try:
+            return await fingerprint_of_roles(self._pool)
+        except psycopg.Error as error:
+            raise translate(error, self._names, otherwise=DatabaseError) from error
 
     async def canonical_text(self, type_shape: TypeShape, text: str) -> bytes:
         """Cast a text to a type and return the text that the replication stream would carry for that value.
