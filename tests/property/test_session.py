@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Ask, Enter, Join, Leave, Publish, Send
+from pgcast.channels.effects import Ask, Join, Leave, RoomEffect, Send, Watch
 from pgcast.channels.limits import Limits
 from pgcast.channels.rights import Rights
 from pgcast.channels.session import Outcome, Session
@@ -49,8 +49,17 @@ configs = st.fixed_dictionaries(
         "postgres_changes_options": st.sampled_from([None, {"wait": True}, {"wait": True, "timeout": 1}]),
     },
 )
+presences = st.fixed_dictionaries(
+    {"event": st.sampled_from(["track", "untrack", "x", 5])},
+    optional={"payload": st.sampled_from([None, {}, {"a": 1}, 5])},
+)
 payloads = (
-    st.none() | st.just([]) | st.just({}) | st.just({"x": "y" * 400}) | configs.map(lambda config: {"config": config})
+    st.none()
+    | st.just([])
+    | st.just({})
+    | st.just({"x": "y" * 400})
+    | presences
+    | configs.map(lambda config: {"config": config})
 )
 messages = st.tuples(st.none() | st.sampled_from(["6", "7"]), topics, events, payloads)
 outcomes = st.sampled_from(
@@ -80,6 +89,7 @@ class Owner:
         self.session = Session(serializer_for(vsn), LIMITS)
         self.undecided = []
         self.asks = []
+        self.watching = []
         self.current = []
         self.asked = Counter()  # the refs of all joins, leaves and heartbeats
         self.replied = Counter()
@@ -89,7 +99,7 @@ class Owner:
         join_ref, topic, event, payload = message
         self.next_ref += 1
         ref = f"{event} {self.next_ref}"
-        if event in {"phx_join", "phx_leave"} or (event == "heartbeat" and topic == "phoenix"):
+        if event in {"phx_join", "phx_leave", "presence"} or (event == "heartbeat" and topic == "phoenix"):
             self.asked[ref] += 1
         frame = {"topic": topic, "event": event, "payload": payload, "ref": ref, "join_ref": join_ref}
         if self.vsn == "2.0.0":
@@ -130,8 +140,11 @@ class Owner:
             elif isinstance(effect, Ask):
                 assert effect.channel in self.current
                 self.asks.append(effect)
-            elif isinstance(effect, Enter | Publish):
+            elif isinstance(effect, RoomEffect):
                 assert effect.channel in self.current
+                if isinstance(effect, Watch):
+                    assert effect.channel not in self.watching, "at most once"
+                    self.watching.append(effect.channel)
             else:
                 assert isinstance(effect, Leave)
                 self.current.remove(effect.channel)
@@ -162,7 +175,7 @@ class Owner:
 @pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])
 @relaxed
 @given(script=st.lists(steps, max_size=30))
-def test_each_join_leave_and_heartbeat_is_answered_once_and_nothing_raises(vsn, script):
+def test_each_join_leave_presence_and_heartbeat_is_answered_once_and_nothing_raises(vsn, script):
     owner = Owner(vsn)
     for act, what in script:
         getattr(owner, act)(what)

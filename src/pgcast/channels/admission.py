@@ -58,7 +58,7 @@ def admit(message: Message, limits: Limits, others: int) -> Channel | str:
         replay=asked.replay,
         wants_replication_ready=asked.wants_replication_ready,
         presence_key=asked.presence_key,
-        wants_presence=asked.wants_presence,
+        wants_presence=asked.wants_presence and not asked.is_legacy,
     )
 
 

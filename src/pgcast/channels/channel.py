@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from pgcast.channels.rights import EVERYTHING
 
 if TYPE_CHECKING:
+    from pgcast.channels.rates import Calls, Rate
     from pgcast.channels.rights import Right, Rights
     from pgcast.frames.message import Message, Ref
     from pgcast.frames.payloads import Replay
@@ -61,6 +62,8 @@ class Channel:
         wants_replication_ready: It wants to be told once broadcasts from the database flow.
         presence_key: By which name its presence is known; empty until one is made up.
         wants_presence: Presence messages are wanted.
+        presence_rate: How many presence messages it sends; made with the first of them, where there is a limit.
+        presence_calls: The same, over a short span.
         state: Moved by `step` alone.
         held: Messages on this topic that wait for a decision, in order.
     """
@@ -82,6 +85,8 @@ class Channel:
     wants_replication_ready: bool = False
     presence_key: str = ""
     wants_presence: bool = False
+    presence_rate: Rate | None = None
+    presence_calls: Calls | None = None
     state: State = State.JOINING
     held: list[Message] = field(default_factory=list)
 

@@ -44,6 +44,33 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """Call `Session.presence_state` with who is there, and tell the channel of each change from then on."""
+
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Tell all who watch the channel's room that it is present.
+
+    Attributes:
+        channel: Who is present.
+        members: What it tells of itself, the members of a JSON object.
+    """
+
+    channel: Channel
+    members: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Untrack:
+    """Tell all who watch the channel's room that it is not present any more, if it was."""
+
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """Find out whether the channel has a right to write, and call `Session.right_decided` once, within a deadline."""
 
@@ -53,7 +80,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """The channel has ended: unbind it, take it out of its room. Follows each Join exactly once, decided or not."""
+    """The channel has ended: unbind it, take it and its presence out of its room.
+
+    Follows each Join exactly once, decided or not.
+    """
 
     channel: Channel
 
@@ -66,4 +96,5 @@ class Close:
     reason: str
 
 
-Effect = Send | Join | Enter | Publish | Ask | Leave | Close
+RoomEffect = Enter | Publish | Watch | Track | Untrack | Ask
+Effect = Send | Join | Leave | Close | RoomEffect

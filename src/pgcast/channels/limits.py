@@ -16,6 +16,9 @@ class Limits:
         max_held: Messages that wait for a decision, over all topics.
         max_held_bytes: The length of their frames together.
         max_payload_bytes: The payload of one broadcast or track; 0 for no limit.
+        max_messages_per_s: What one connection sends to its channels, on average; 0 for no limit.
+        max_presence_per_s: The presence messages of one channel, on average; 0 for no limit.
+        max_presence_calls: Those within 30 seconds; 0 for no limit.
     """
 
     max_channels: int = 1000
@@ -24,3 +27,6 @@ class Limits:
     max_held: int = 256
     max_held_bytes: int = 1_000_000
     max_payload_bytes: int = 3_000_500
+    max_messages_per_s: float = 0
+    max_presence_per_s: float = 0
+    max_presence_calls: int = 0

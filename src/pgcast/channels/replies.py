@@ -55,7 +55,7 @@ def join_reply(channel: Channel) -> Message:
     return ok_reply(channel.request, b'{"postgres_changes":[%b]}' % b",".join(channel.echo))
 
 
-def presence_state(channel: Channel, presences: bytes = _EMPTY) -> Message:
+def presence_state(channel: Channel, presences: bytes) -> Message:
     """Tell who is there.
 
     Args:

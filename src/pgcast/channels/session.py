@@ -8,15 +8,30 @@ other topics go on.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pgcast.channels import replies
 from pgcast.channels.admission import admit, misconfigured
 from pgcast.channels.channel import TOPIC_PREFIX, State, Step
-from pgcast.channels.effects import Ask, Close, Effect, Enter, Join, Leave, Publish, Send
+from pgcast.channels.effects import (
+    Ask,
+    Close,
+    Effect,
+    Enter,
+    Join,
+    Leave,
+    Publish,
+    Send,
+    Track,
+    Untrack,
+    Watch,
+)
+from pgcast.channels.rates import Calls, Rate
 from pgcast.channels.rights import EVERYTHING, Right
 from pgcast.frames.broadcast import read_broadcast
+from pgcast.frames.payloads import read_presence
 from pgcast.frames.websocket import text_frame
 from pgcast.model.errors import FrameError
 
@@ -28,8 +43,11 @@ if TYPE_CHECKING:
     from pgcast.channels.rights import Rights
     from pgcast.frames.codec import Serializer
     from pgcast.frames.message import Message
+    from pgcast.frames.payloads import PresenceRequest
 
 _PHOENIX: Final = "phoenix"
+
+_CALLS_SPAN_S: Final = 30.0
 
 # "Service restart" in the IANA registry of close codes: the one after which all clients come back.
 _COME_BACK: Final = 1012
@@ -59,13 +77,13 @@ class Session:
 
     Args:
         serializer: What the connection speaks.
-        limits: What the client may ask for at once.
+        limits: What the client may ask for.
+        limited: Counts, by the name of the limit, what was refused; may be shared by sessions.
 
     Attributes:
         malformed: How many messages could not be read; they are dropped.
         malformed_reason: What was wrong with the last of them, without anything of its content.
         ignored: How many messages had an event or a payload that means nothing here; they are dropped, too.
-        oversized: How many were dropped for their length.
     """
 
     __slots__ = (
@@ -73,25 +91,29 @@ class Session:
         "_held",
         "_held_bytes",
         "_is_closed",
+        "_limited",
         "_limits",
+        "_now_s",
+        "_rate",
         "_serializer",
         "ignored",
         "malformed",
         "malformed_reason",
-        "oversized",
     )
 
-    def __init__(self, serializer: Serializer, limits: Limits) -> None:
+    def __init__(self, serializer: Serializer, limits: Limits, limited: Counter[str] | None = None) -> None:
         self._serializer = serializer
         self._limits = limits
         self._channels: dict[str, Channel] = {}
         self._held = 0
         self._held_bytes = 0
         self._is_closed = False
+        self._limited: Counter[str] = Counter() if limited is None else limited
+        self._rate = Rate(limits.max_messages_per_s) if limits.max_messages_per_s else None
+        self._now_s = 0.0
         self.malformed = 0
         self.malformed_reason = ""
         self.ignored = 0
-        self.oversized = 0
 
     @property
     def channels(self) -> Collection[Channel]:
@@ -100,20 +122,27 @@ class Session:
 
     # What the client says
 
-    def receive_text(self, text: str | bytes) -> list[Effect]:
-        """Take a text message. One that cannot be read is counted and dropped; the connection stays."""
+    def receive_text(self, text: str | bytes, now_s: float = 0.0) -> list[Effect]:
+        """Take a text message. One that cannot be read is counted and dropped; the connection stays.
+
+        Args:
+            text: The message.
+            now_s: The time, for limits: any clock that never goes back.
+        """
         if self._is_closed:
             return []
+        self._now_s = now_s
         try:
             message = self._serializer.decode_text(text)
         except FrameError as error:
             return self._malformed(error)
         return self._handle(message)
 
-    def receive_binary(self, data: bytes) -> list[Effect]:
+    def receive_binary(self, data: bytes, now_s: float = 0.0) -> list[Effect]:
         """Take a binary message, as `receive_text` does a text."""
         if self._is_closed:
             return []
+        self._now_s = now_s
         try:
             message = self._serializer.decode_binary(data)
         except FrameError as error:
@@ -172,6 +201,17 @@ class Session:
         if not self._is_current(channel, State.JOINED):
             return []
         return [self._end(channel), self._send(replies.errored(channel)), *self._release(channel)]
+
+    def presence_state(self, channel: Channel, presences: bytes) -> list[Effect]:
+        """Tell a channel who is there, also if nobody is: clients wait for it before they report any presence at all.
+
+        Args:
+            channel: Who is told.
+            presences: The text of a JSON object.
+        """
+        if not self._is_current(channel, State.JOINED):
+            return []
+        return [self._send(replies.presence_state(channel, presences))]
 
     def shut(self, channel: Channel, text: str) -> list[Effect]:
         """End a joined channel for good: its clients do not join again by themselves.
@@ -243,9 +283,8 @@ class Session:
         channel.echo = ()
         if channel.legacy_topic is not None:
             return effects  # its clients never asked for presence, and know no system messages
-        if channel.wants_presence:
-            # Nobody can be present yet, but clients wait for the state before they report any presence at all.
-            effects.append(self._send(replies.presence_state(channel)))
+        if channel.wants_presence and channel.rights.read_presence:
+            effects.append(Watch(channel))
         if error is not None:
             return effects + self.system_error(channel, error)
         return effects + self.subscribed(channel, outcome.note) if outcome.is_live else effects
@@ -262,15 +301,70 @@ class Session:
     def _push(self, channel: Channel | None, message: Message) -> list[Effect]:
         if channel is None:
             return [self._send(replies.unmatched_reply(message))]
+        if self._rate is not None and self._rate.count(self._now_s):
+            return self._shut_for_limit(channel, "messages", "Too many messages per second")
         match message.event:
             case "access_token":
                 return []  # never replied to; a channel has the rights of its connection, which no later token changes
             case "presence":
-                return [self._send(replies.error_reply(message, "presence is not available"))]
+                return self._presence(channel, message)
             case "broadcast":
                 return self._broadcast(channel, message)
         self.ignored += 1
         return []
+
+    def _shut_for_limit(self, channel: Channel, name: str, text: str) -> list[Effect]:
+        self._limited[name] += 1
+        return self.shut(channel, text)
+
+    def _presence(self, channel: Channel, message: Message) -> list[Effect]:
+        """Answer a channel that tells of its presence."""
+        limit = self._presence_limit(channel)
+        if limit is not None:
+            return self._shut_for_limit(channel, *limit)
+        try:
+            request = read_presence(message.payload)
+        except FrameError:
+            return [self._send(replies.error_reply(message, "Presence payload must be a map"))]
+        match request.event:
+            case "track":
+                return self._track(channel, message, request)
+            case "untrack":
+                return [self._send(replies.ok_reply(message)), Untrack(channel)]
+            case "":
+                return [self._send(replies.ok_reply(message))]
+        return [self._send(replies.error_reply(message, "Unknown presence event"))]
+
+    def _presence_limit(self, channel: Channel) -> tuple[str, str] | None:
+        """Count a presence message; return the name and the text of the limit that it is over."""
+        limits = self._limits
+        if limits.max_presence_calls:
+            channel.presence_calls = channel.presence_calls or Calls(limits.max_presence_calls, _CALLS_SPAN_S)
+            if channel.presence_calls.count(self._now_s):
+                return "presence_calls", "Client presence rate limit exceeded"
+        if limits.max_presence_per_s:
+            channel.presence_rate = channel.presence_rate or Rate(limits.max_presence_per_s)
+            if channel.presence_rate.count(self._now_s):
+                return "presence", "Too many presence messages per second"
+        return None
+
+    def _track(self, channel: Channel, message: Message, request: PresenceRequest) -> list[Effect]:
+        """Make a channel present. One that had no use for presence has it from now on."""
+        if request.members is None:
+            return [self._send(replies.error_reply(message, "Presence track payload must be a map"))]
+        if 0 < self._limits.max_payload_bytes < request.size_bytes:
+            return self._shut_for_limit(channel, "payload", "Track message size exceeded")
+        is_allowed = channel.rights.write_presence
+        if is_allowed is None:
+            return self._ask(channel, Right.WRITE_PRESENCE, message)
+        if not is_allowed:
+            return [self._send(replies.error_reply(message, "unauthorized"))]
+        effects: list[Effect] = [self._send(replies.ok_reply(message))]
+        if not channel.wants_presence:
+            channel.wants_presence = True
+            if channel.rights.read_presence:
+                effects.append(Watch(channel))
+        return [*effects, Track(channel, request.members)]
 
     def _broadcast(self, channel: Channel, message: Message) -> list[Effect]:
         """Relay a broadcast. One that cannot be is dropped; only a channel that wants each answered is told why."""
@@ -279,7 +373,7 @@ class Session:
             self.ignored += 1
             return self._ack(channel, message, "invalid_payload")
         if 0 < self._limits.max_payload_bytes < broadcast.size_bytes:
-            self.oversized += 1
+            self._limited["payload"] += 1
             return self._ack(channel, message, "payload_size_exceeded")
         is_allowed = channel.rights.write_broadcasts
         if is_allowed is None:

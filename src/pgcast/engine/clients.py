@@ -11,11 +11,12 @@ from collections import deque
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import structlog
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Send
+from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Send, Track, Untrack
 from pgcast.channels.session import Outcome
 from pgcast.engine.acknowledged import Wanted
 from pgcast.engine.groups import Signature
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pgcast.channels.channel import Channel
-    from pgcast.channels.effects import Effect
+    from pgcast.channels.effects import Effect, RoomEffect
     from pgcast.channels.session import Session
     from pgcast.engine.acknowledged import Acknowledged, Identity, Mark
     from pgcast.engine.groups import Member
@@ -49,6 +50,9 @@ log = structlog.get_logger()
 JOIN_S = 4.0
 """Clients give up on a join after 10 s; a reply without the database's word is better than none."""
 
+UNREAD = "too slow: replies you have not read pile up; reconnect"
+
+_MAX_UNREAD_BYTES = 4 << 20
 _RETRY_S = 2.0
 _MAX_PINGS = 16
 _MAX_DIGITS = 18
@@ -121,14 +125,14 @@ class Client:
     def receive_text(self, text: str | bytes) -> None:
         """Take a text message."""
         malformed = self.session.malformed
-        self._perform(self.session.receive_text(text))
+        self._perform(self.session.receive_text(text, asyncio.get_running_loop().time()))
         if self.session.malformed != malformed:
             log.info("message dropped", reason=self.session.malformed_reason)
 
     def receive_binary(self, data: bytes) -> None:
         """Take a binary message."""
         malformed = self.session.malformed
-        self._perform(self.session.receive_binary(data))
+        self._perform(self.session.receive_binary(data, asyncio.get_running_loop().time()))
         if self.session.malformed != malformed:
             log.info("message dropped", reason=self.session.malformed_reason)
 
@@ -180,32 +184,45 @@ class Client:
     def _perform(self, effects: Iterable[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Send):
-                self._outlet.write(effect.frame)
-            elif isinstance(effect, Publish):
-                self._publish(effect)
+                self._send(effect.frame)
             elif isinstance(effect, Join):
                 self._join(effect.channel)
-            elif isinstance(effect, Enter):
-                self._enter(effect.channel)
-            elif isinstance(effect, Ask):
-                # Nothing can be allowed yet: private channels are not joined either.
-                self._perform(self.session.right_decided(effect.channel, effect.right, is_allowed=False))
             elif isinstance(effect, Leave):
                 self._leave(effect.channel)
             elif isinstance(effect, Close):
                 self._outlet.close(effect.code, effect.reason)
+            else:
+                self._perform_in_room(effect)
 
-    def _publish(self, effect: Publish) -> None:
-        seat = self._seats[effect.channel]
-        self._around.rooms.publish(seat.room.key, effect.broadcast, skip=None if effect.channel.gets_own else seat)
+    def _perform_in_room(self, effect: RoomEffect) -> None:
+        channel = effect.channel
+        rooms = self._around.rooms
+        if isinstance(effect, Enter):
+            key = RoomKey(channel.name, channel.is_private)
+            may_read = channel.rights.read_broadcasts is True
+            self._seats[channel] = rooms.enter(key, self._outlet, self._serializer, reads_broadcasts=may_read)
+            return
+        if isinstance(effect, Ask):
+            # Nothing can be allowed yet: private channels are not joined either.
+            self._perform(self.session.right_decided(channel, effect.right, is_allowed=False))
+            return
+        seat = self._seats[channel]
+        if isinstance(effect, Publish):
+            rooms.publish(seat.room.key, effect.broadcast, skip=None if channel.gets_own else seat)
+        elif isinstance(effect, Track):
+            channel.presence_key = channel.presence_key or str(uuid4())
+            rooms.track(seat, channel.presence_key, effect.members)
+        elif isinstance(effect, Untrack):
+            rooms.untrack(seat)
+        else:
+            self._perform(self.session.presence_state(channel, rooms.watch(seat)))
 
-    def _enter(self, channel: Channel) -> None:
-        self._seats[channel] = self._around.rooms.enter(
-            RoomKey(channel.name, channel.is_private),
-            self._outlet,
-            self._serializer,
-            reads_broadcasts=channel.rights.read_broadcasts is True,
-        )
+    def _send(self, frame: bytes) -> None:
+        """Write a frame. Who asks more and more and does not read the answers is sent away."""
+        if self._outlet.is_paused and self._outlet.buffered_bytes() > _MAX_UNREAD_BYTES:
+            self._outlet.close(1013, UNREAD)
+        else:
+            self._outlet.write(frame)
 
     def _join(self, channel: Channel) -> None:
         if channel.is_private:

@@ -6,6 +6,7 @@ Shutdown is: stop accepting, send the clients away such that they come back, end
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,7 @@ class Node:
         self.watch = Watch(database.observer, self.pipeline, self.hub, limits.lag)
         self.clients: dict[Client, None] = {}
         self.is_draining = False
+        self.limited: Counter[str] = Counter()
         self._database = database
         self._limits = limits
         self._snapshots = Snapshots(database.catalog)
@@ -114,7 +116,7 @@ class Node:
 
     def connect(self, serializer: Serializer, outlet: Outlet, identity: Identity | None = None) -> Client:
         """Begin the conversation with a client whose handshake is done; an identity lets it resume later."""
-        session = Session(serializer, self._limits.client)
+        session = Session(serializer, self._limits.client, self.limited)
         client = Client(session, serializer, outlet, self._around, identity=identity, when_gone=self._forget)
         self.clients[client] = None
         return client

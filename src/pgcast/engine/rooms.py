@@ -8,13 +8,18 @@ passed it, its connection is closed with 1013, because a message that is not sto
 
 from __future__ import annotations
 
+import secrets
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgcast.channels.channel import TOPIC_PREFIX
+from pgcast.channels.presence import Presences
 from pgcast.engine.audiences import Audience
 from pgcast.engine.pace import Pace
 from pgcast.fanout.tick import gather
 from pgcast.frames.broadcast import frame_of
+from pgcast.frames.message import Message
+from pgcast.frames.websocket import text_frame
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
@@ -52,16 +57,18 @@ class Member:
         outlet: Where its frames go.
         serializer: What it speaks.
         broadcasts: Its place among those that get broadcasts; None if it gets none.
+        watching: Its place among those that are told who is there; None if it is not told.
         has_left: Whether it is no member any more.
     """
 
-    __slots__ = ("broadcasts", "has_left", "outlet", "room", "serializer")
+    __slots__ = ("broadcasts", "has_left", "outlet", "room", "serializer", "watching")
 
     def __init__(self, room: Room, outlet: Outlet, serializer: Serializer) -> None:
         self.room = room
         self.outlet = outlet
         self.serializer = serializer
         self.broadcasts: Listener | None = None
+        self.watching: Listener | None = None
         self.has_left = False
 
 
@@ -72,15 +79,19 @@ class Room:
         key: Which topic.
         topic: Its full name, as frames have it.
         broadcasts: Who gets broadcasts, by serializer.
+        watching: Who is told who is there, by serializer.
+        presences: Who is there; None while nobody has asked or told.
         member_count: How many channels are in it.
     """
 
-    __slots__ = ("broadcasts", "key", "member_count", "topic")
+    __slots__ = ("broadcasts", "key", "member_count", "presences", "topic", "watching")
 
     def __init__(self, key: RoomKey) -> None:
         self.key = key
         self.topic = TOPIC_PREFIX + key.topic
         self.broadcasts: dict[str, Audience] = {}
+        self.watching: dict[str, Audience] = {}
+        self.presences: Presences | None = None
         self.member_count = 0
 
 
@@ -96,6 +107,7 @@ class Rooms:
         member_count: How many channels are joined.
         pending_bytes: What waits for the next flush.
         published: How many broadcasts were taken.
+        differences: How often a room's members were told who came and went.
         writes: How often a tick was written to a channel's socket.
         cut_off: How many connections were closed for being too slow.
     """
@@ -105,10 +117,14 @@ class Rooms:
         self._budget = budget
         self._rooms: dict[RoomKey, Room] = {}
         self._dirty: dict[Audience, None] = {}
+        self._changed: dict[Room, None] = {}  # in whose presences something did
+        self._ref_prefix = secrets.token_hex(4)
+        self._refs = count()
         self._pace = Pace(self._flush, gap_s=gap_s)
         self.member_count = 0
         self.pending_bytes = 0
         self.published = 0
+        self.differences = 0
         self.writes = 0
         self.cut_off = 0
 
@@ -143,10 +159,48 @@ class Rooms:
         member.has_left = True
         room = member.room
         self.let_read_broadcasts(member, is_allowed=False)
+        self.unwatch(member)
+        self.untrack(member)
         self.member_count -= 1
         room.member_count -= 1
         if not room.member_count:
             del self._rooms[room.key]
+            self._changed.pop(room, None)
+
+    # Who says to be there
+
+    def watch(self, member: Member) -> bytes:
+        """Begin to tell a member who is there: to be called at most once before `unwatch`.
+
+        Returns:
+            Who is there, the text of a JSON object: to be sent to it in this very turn of the loop. Each change after
+            that follows.
+        """
+        room = member.room
+        member.watching = self._audience(room.watching, member.serializer).enter(member.outlet)
+        return self._presences(room).state()
+
+    def unwatch(self, member: Member) -> None:
+        """Cease to tell a member who is there; twice is safe."""
+        if member.watching is not None:
+            self._drop(member.room.watching, member.watching)
+            member.watching = None
+
+    def track(self, member: Member, key: str, members: bytes) -> None:
+        """Make a member present, or change what it tells of itself; all who watch are told at the tick's end."""
+        if self._presences(member.room).track(member, key, members):
+            self._note_change(member.room)
+
+    def untrack(self, member: Member) -> None:
+        """Make a member absent; nothing happens if it is."""
+        presences = member.room.presences
+        if presences is not None and presences.untrack(member):
+            self._note_change(member.room)
+
+    @property
+    def presence_count(self) -> int:
+        """How many channels are present."""
+        return sum(len(room.presences) for room in self._rooms.values() if room.presences is not None)
 
     # What is sent
 
@@ -175,8 +229,10 @@ class Rooms:
                 continue
             frame = frame_of(broadcast, room.topic, audience.serializer)
             if frame is not None:
-                self._add(audience, frame, mine)
+                self._append(audience, frame, mine)
                 receivers += count
+        if receivers:
+            self._pace.want(at_once=self.pending_bytes >= _LARGE_TICK_BYTES)
         return receivers
 
     @property
@@ -196,6 +252,29 @@ class Rooms:
 
     # Inside
 
+    def _presences(self, room: Room) -> Presences:
+        if room.presences is None:
+            room.presences = Presences(self._next_ref)
+        return room.presences
+
+    def _next_ref(self) -> str:
+        return f"{self._ref_prefix}{next(self._refs):x}"
+
+    def _note_change(self, room: Room) -> None:
+        self._changed[room] = None
+        self._pace.want()
+
+    def _tell_changes(self) -> None:
+        """Turn what has changed in presences into messages to those who watch."""
+        for room in self._changed:
+            difference = room.presences.take_difference() if room.presences is not None else None
+            if difference is not None:
+                self.differences += 1
+                message = Message(None, None, room.topic, "presence_diff", difference)
+                for audience in room.watching.values():
+                    self._append(audience, text_frame(audience.serializer.encode(message)), None)
+        self._changed.clear()
+
     def _audience(self, audiences: dict[str, Audience], serializer: Serializer) -> Audience:
         audience = audiences.get(serializer.version)
         if audience is None:
@@ -214,15 +293,15 @@ class Rooms:
         listener.audience.leave(listener)
         self.pending_bytes -= before - listener.audience.pending_bytes
 
-    def _add(self, audience: Audience, frame: bytes, skip: Listener | None) -> None:
+    def _append(self, audience: Audience, frame: bytes, skip: Listener | None) -> None:
         if not audience.pending:
             self._dirty[audience] = None
         audience.add(frame, skip)
         self.pending_bytes += len(frame)
-        self._pace.want(at_once=self.pending_bytes >= _LARGE_TICK_BYTES)
 
     # fast path: per tick
     def _flush(self) -> Generator[None]:
+        self._tell_changes()
         taken = [audience.take() for audience in self._dirty if audience.pending]
         self._dirty.clear()
         self.pending_bytes = 0
@@ -302,3 +381,5 @@ class Rooms:
 def _listeners(member: Member) -> Iterator[Listener]:
     if member.broadcasts is not None:
         yield member.broadcasts
+    if member.watching is not None:
+        yield member.watching

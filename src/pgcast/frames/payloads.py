@@ -1,4 +1,4 @@
-"""The payload of a `phx_join` to a checked request.
+"""The payloads of `phx_join` and `presence` to checked requests.
 
 A value of the wrong type never fails a join: it counts as absent. Only a payload that is no object at all does. The
 entries of `postgres_changes` stay unread here.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from pgcast.frames.reading import NULL, read_object, read_or
+from pgcast.frames.reading import NULL, read_object, read_or, write
 from pgcast.model.errors import FrameError
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ _TEXT: Final = msgspec.json.Decoder(str | bool | int | float | None)
 _INTEGER: Final = msgspec.json.Decoder(int)
 _OPTIONAL_INTEGER: Final = msgspec.json.Decoder(int | None)
 _ENTRIES: Final = msgspec.json.Decoder(tuple[msgspec.Raw, ...])
+_OPTIONAL_TEXT: Final = msgspec.json.Decoder(str | None)
+_OURS: Final = frozenset({"phx_ref", "phx_ref_prev"})
 _WORDS: Final = {"true": True, "false": False}
 
 
@@ -106,6 +108,41 @@ def read_join(payload: Payload) -> JoinRequest:
             entry for entry in read_or(_ENTRIES, config.get("postgres_changes"), ()) if bytes(entry) != NULL
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceRequest:
+    """What a client tells of its presence.
+
+    Attributes:
+        event: `track`, `untrack`, or whatever else it wrote, in lower case; empty if nothing.
+        members: What it tells of itself: the members of a JSON object in the order of their names, without its braces
+            and without what the server writes into it; None where that is no object.
+        size_bytes: How long it was.
+    """
+
+    event: str
+    members: bytes | None
+    size_bytes: int
+
+
+def read_presence(payload: Payload) -> PresenceRequest:
+    """Read the payload of a `presence` push.
+
+    Raises:
+        FrameError: The payload is no JSON object.
+    """
+    asked = read_object(payload)
+    event = read_or(_OPTIONAL_TEXT, asked.get("event"), None) or ""
+    told = asked.get("payload", msgspec.Raw(NULL))
+    if bytes(told) == NULL:
+        return PresenceRequest(event.lower(), b"", 0)
+    try:
+        members = read_object(told)
+    except FrameError:
+        return PresenceRequest(event.lower(), None, len(bytes(told)))
+    texts = [write(name) + b":" + bytes(members[name]) for name in sorted(members) if name not in _OURS]
+    return PresenceRequest(event.lower(), b",".join(texts), len(bytes(told)))
 
 
 def _replay(value: msgspec.Raw) -> Replay | None:

@@ -54,7 +54,7 @@ def test_a_join_reply_repeats_the_entries():
 
 
 def test_a_presence_state_has_the_channels_join_ref():
-    assert v2(replies.presence_state(CHANNEL)) == '["6",null,"realtime:room:1","presence_state",{}]'
+    assert v2(replies.presence_state(CHANNEL, b"{}")) == '["6",null,"realtime:room:1","presence_state",{}]'
 
 
 def test_a_system_message_has_four_keys_and_the_name_without_prefix():

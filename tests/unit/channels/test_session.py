@@ -1,9 +1,10 @@
 import json
+from collections import Counter
 
 import pytest
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Send
+from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Send, Track, Untrack, Watch
 from pgcast.channels.limits import Limits
 from pgcast.channels.rights import Right, Rights
 from pgcast.channels.session import Outcome, Session
@@ -20,16 +21,17 @@ class Talk:
     """A client and the owner of its session, at one table."""
 
     def __init__(self, vsn="2.0.0", **limits):
-        self.session = Session(serializer_for(vsn), Limits(**limits))
+        self.limited = Counter()
+        self.session = Session(serializer_for(vsn), Limits(**limits), self.limited)
         self.vsn = vsn
 
-    def says(self, event, payload=None, *, topic=TOPIC, ref="9", join_ref="6"):
+    def says(self, event, payload=None, *, topic=TOPIC, ref="9", join_ref="6", now_s=0.0):
         payload = {} if payload is None else payload
         if self.vsn == "1.0.0":
             message = {"topic": topic, "event": event, "payload": payload, "ref": ref, "join_ref": join_ref}
         else:
             message = [join_ref, ref, topic, event, payload]
-        return self.session.receive_text(json.dumps(message))
+        return self.session.receive_text(json.dumps(message), now_s)
 
     def asks_to_join(self, payload=QUIET, *, topic=TOPIC, ref="6", join_ref="6"):
         """Return the channel of a join that starts at once."""
@@ -242,14 +244,29 @@ def test_a_join_with_bindings_is_told_after_its_reply_that_they_are_in_force():
 
 
 @pytest.mark.parametrize("presence", [None, {}, {"key": "k"}, {"enabled": True}])
-def test_a_channel_that_did_not_decline_presence_gets_the_empty_state_after_its_reply(presence):
+def test_a_channel_that_did_not_decline_presence_watches_after_its_reply(presence):
     talk = Talk()
     channel = talk.asks_to_join({"config": {"presence": presence}})
 
-    assert told(talk.session.join_decided(channel, Outcome())) == [
-        OK_JOIN,
-        f'["6",null,"{TOPIC}","presence_state",{{}}]',
+    assert told(talk.session.join_decided(channel, Outcome())) == [OK_JOIN, Watch(channel)]
+
+
+def test_a_channel_that_may_not_read_presence_does_not_watch():
+    talk = Talk()
+    channel = talk.asks_to_join({"config": {}})
+
+    assert told(talk.session.join_decided(channel, Outcome(rights=Rights(read_presence=False)))) == [OK_JOIN]
+
+
+def test_who_is_there_is_told_with_the_channels_join_ref():
+    talk = Talk()
+    channel = talk.has_joined()
+
+    assert told(talk.session.presence_state(channel, b'{"a":1}')) == [
+        f'["6",null,"{TOPIC}","presence_state",{{"a":1}}]'
     ]
+    talk.says("phx_leave")
+    assert talk.session.presence_state(channel, b"{}") == []
 
 
 def test_bindings_that_are_not_in_force_yet_are_announced_later():
@@ -391,14 +408,16 @@ def test_a_channel_of_the_oldest_protocol_is_told_of_a_gap():
 
 def test_messages_on_an_undecided_topic_are_held_and_handled_in_order_after_the_reply():
     talk = Talk()
-    channel = talk.asks_to_join()
+    channel = talk.asks_to_join({"config": {}})
 
     assert talk.says("presence", {"event": "track"}, ref="7") == []
     assert talk.says("nonsense", ref="8") == []
     assert talk.says("phx_leave") == []
     assert told(talk.session.join_decided(channel, Outcome())) == [
         OK_JOIN,
-        error_reply("presence is not available", ref="7"),
+        Watch(channel),
+        OK_LEAVE.replace('"9"', '"7"'),
+        Track(channel, b""),
         Leave(channel),
         OK_LEAVE,
         CLOSED,
@@ -559,7 +578,7 @@ def test_a_push_is_answered_whatever_its_join_ref(join_ref):
     talk.has_joined()
 
     assert told(talk.says("presence", join_ref=join_ref)) == [
-        error_reply("presence is not available", join_ref=json.dumps(join_ref))
+        OK_LEAVE.replace('"6"', json.dumps(join_ref)),
     ]
 
 
@@ -645,7 +664,7 @@ def test_a_broadcast_that_is_too_large_is_dropped():
         error_reply("payload_size_exceeded")
     ]
     assert talk.says("broadcast", HI, topic="realtime:other") == []
-    assert talk.session.oversized == 2
+    assert talk.limited == {"payload": 2}
 
 
 def test_nothing_is_too_large_without_a_limit():
@@ -724,6 +743,152 @@ def test_a_channel_that_is_shut_is_told_why_and_closed():
         CLOSED,
     ]
     assert talk.session.shut(channel, "again") == []
+
+
+# Presence
+
+
+PRESENT = {"config": {"presence": {"key": "ada"}}}
+
+
+@pytest.mark.parametrize(
+    ("payload", "members"),
+    [
+        ({"type": "presence", "event": "track", "payload": {"name": "ada"}}, b'"name":"ada"'),
+        ({"event": "TRACK", "payload": {"b": [1], "a": None}}, b'"a":null,"b":[1]'),
+        ({"event": "track", "payload": {"phx_ref": "x", "phx_ref_prev": "y", "a": 1}}, b'"a":1'),
+        ({"event": "track", "payload": {}}, b""),
+        ({"event": "track", "payload": None}, b""),
+        ({"event": "track"}, b""),
+    ],
+)
+def test_a_track_is_replied_to_and_makes_the_channel_present(payload, members):
+    talk = Talk()
+    channel = talk.has_joined(PRESENT)
+
+    assert told(talk.says("presence", payload)) == [OK_LEAVE, Track(channel, members)]
+
+
+def test_an_untrack_is_replied_to():
+    talk = Talk()
+    channel = talk.has_joined(PRESENT)
+
+    assert told(talk.says("presence", {"event": "Untrack", "payload": {}})) == [OK_LEAVE, Untrack(channel)]
+
+
+@pytest.mark.parametrize("payload", [{}, {"event": None}, {"event": 5}, {"event": ""}])
+def test_a_presence_message_without_an_event_is_ok_and_does_nothing(payload):
+    talk = Talk()
+    talk.has_joined(PRESENT)
+
+    assert told(talk.says("presence", payload)) == [OK_LEAVE]
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        ({"event": "track", "payload": [1]}, "Presence track payload must be a map"),
+        ({"event": "track", "payload": "x"}, "Presence track payload must be a map"),
+        ({"event": "nonsense"}, "Unknown presence event"),
+        ([], "Presence payload must be a map"),
+        ("x", "Presence payload must be a map"),
+    ],
+)
+def test_a_presence_message_that_means_nothing_is_an_error(payload, reason):
+    talk = Talk()
+    talk.has_joined(PRESENT)
+
+    assert told(talk.says("presence", payload)) == [error_reply(reason)]
+
+
+def test_a_track_on_a_channel_that_declined_presence_lets_it_watch_first():
+    talk = Talk()
+    channel = talk.has_joined(QUIET)
+
+    assert told(talk.says("presence", {"event": "track"})) == [OK_LEAVE, Watch(channel), Track(channel, b"")]
+    assert told(talk.says("presence", {"event": "track"})) == [OK_LEAVE, Track(channel, b"")]
+
+
+def test_a_channel_of_the_oldest_protocol_watches_once_it_tracks():
+    talk = Talk("1.0.0")
+    channel = talk.asks_to_join({})
+    assert len(told(talk.session.join_decided(channel, Outcome()))) == 1
+
+    assert told(talk.says("presence", {"event": "track"}))[1:] == [Watch(channel), Track(channel, b"")]
+
+
+def test_a_track_that_may_not_be_read_by_its_own_channel_does_not_let_it_watch():
+    talk = Talk()
+    channel = talk.asks_to_join(QUIET)
+    talk.session.join_decided(channel, Outcome(rights=Rights(write_presence=True)))
+
+    assert told(talk.says("presence", {"event": "track"})) == [OK_LEAVE, Track(channel, b"")]
+
+
+def test_the_right_to_track_is_asked_at_its_first_use():
+    talk = Talk()
+    channel = talk.asks_to_join(PRESENT)
+    talk.session.join_decided(channel, Outcome(rights=Rights(read_presence=True)))
+
+    assert talk.says("presence", {"event": "track"}) == [Ask(channel, Right.WRITE_PRESENCE)]
+    assert told(talk.session.right_decided(channel, Right.WRITE_PRESENCE, is_allowed=False)) == [
+        error_reply("unauthorized")
+    ]
+    assert told(talk.says("presence", {"event": "untrack"})) == [OK_LEAVE, Untrack(channel)]
+
+
+# Limits
+
+
+def shut(channel, text):
+    return [Leave(channel), system("error", text).replace("postgres_changes", "system"), CLOSED]
+
+
+def test_too_many_messages_shut_the_channel_that_handles_one():
+    talk = Talk(max_messages_per_s=0.05)  # three a minute
+    channel = talk.has_joined()
+    other = talk.has_joined(topic="realtime:other")
+    for now_s in (0.0, 1.0):
+        assert len(talk.says("broadcast", HI, now_s=now_s)) == 1
+    for _ in range(5):
+        talk.says("heartbeat", topic="phoenix")
+
+    assert told(talk.says("broadcast", HI, now_s=2.0)) == shut(channel, "Too many messages per second")
+    assert other.state is State.JOINED
+    assert talk.says("broadcast", HI, topic="realtime:other", now_s=3.0)[0] == Leave(other)
+    assert talk.limited == {"messages": 2}
+
+
+def test_too_many_presence_messages_shut_the_channel():
+    talk = Talk(max_presence_per_s=0.05)
+    channel = talk.has_joined(PRESENT)
+    talk.says("presence", {"event": "track"})
+    talk.says("presence", {"event": "untrack"}, now_s=59.0)
+
+    assert told(talk.says("presence", {"event": "track"}, now_s=59.5)) == (
+        shut(channel, "Too many presence messages per second")
+    )
+    assert talk.limited == {"presence": 1}
+
+
+def test_too_many_presence_calls_in_a_while_shut_the_channel():
+    talk = Talk(max_presence_calls=2)
+    channel = talk.has_joined(PRESENT)
+    for now_s in (0.0, 29.0, 30.0):
+        assert len(talk.says("presence", {}, now_s=now_s)) == 1
+
+    assert told(talk.says("presence", {}, now_s=58.0)) == shut(channel, "Client presence rate limit exceeded")
+    assert talk.limited == {"presence_calls": 1}
+
+
+def test_a_track_that_is_too_large_shuts_the_channel():
+    talk = Talk(max_payload_bytes=10)
+    channel = talk.has_joined(PRESENT)
+    assert len(talk.says("presence", {"event": "track", "payload": {"a": "1"}})) == 2
+
+    assert told(talk.says("presence", {"event": "track", "payload": {"a": "1234"}})) == (
+        shut(channel, "Track message size exceeded")
+    )
 
 
 # What the owner has to tell

@@ -15,7 +15,7 @@ from memory_source import MemoryCatalog, MemorySource, database
 from fix_clock import Clock
 from pgcast.changes.payload import Payloads
 from pgcast.engine.backoff import Backoff
-from pgcast.engine.clients import JOIN_S, Client
+from pgcast.engine.clients import JOIN_S, UNREAD, Client
 from pgcast.engine.hub import HubLimits
 from pgcast.engine.node import Node, NodeLimits
 from pgcast.frames.codec import serializer_for
@@ -256,3 +256,48 @@ async def test_a_private_channel_is_refused_while_nobody_can_decide_on_it(rig: R
     assert rig.last["response"] == {
         "reason": "Unauthorized: You do not have permissions to read from this Channel topic: t"
     }
+
+
+async def test_all_who_watch_are_told_who_is_there_the_one_itself_included(rig: Rig):
+    other = MemoryOutlet()
+    second = rig.node.connect(serializer_for("1.0.0"), other)
+    await rig.join(presence={"key": "ada"})
+    rig.push("presence", {"event": "track", "payload": {"n": 1}})
+    await rig.clock.advance(0.01)
+    second.receive_text(json.dumps({"topic": "realtime:t", "event": "phx_join", "payload": {"config": {}}, "ref": "1"}))
+    second.receive_text(
+        json.dumps({"topic": "realtime:t", "event": "presence", "payload": {"event": "track"}, "ref": "2"})
+    )
+    await rig.clock.advance(0.01)
+    assert rig.events == ["phx_reply", "presence_state", "phx_reply", "presence_diff", "presence_diff"]
+    assert [message["event"] for message in other.messages] == [
+        *("phx_reply", "presence_state", "phx_reply", "presence_diff")
+    ]
+    (meta,) = other.messages[1]["payload"]["ada"]["metas"]
+    assert meta["n"] == 1
+    assert len(next(iter(rig.last["joins"]))) == len("7d1e0c2e-54a1-4a51-9c39-0e6f0c8f9a11")
+    rig.push("presence", {"event": "untrack"})
+    await rig.clock.advance(0.01)
+    assert other.messages[-1]["payload"] == {"joins": {}, "leaves": {"ada": {"metas": [meta]}}}
+
+
+async def test_a_dead_connection_leaves_at_once(rig: Rig):
+    other = MemoryOutlet()
+    second = rig.node.connect(serializer_for("2.0.0"), other)
+    second.receive_text(json.dumps(["1", "1", "realtime:t", "phx_join", {"config": {"presence": {"key": "bob"}}}]))
+    second.receive_text(json.dumps(["1", "2", "realtime:t", "presence", {"event": "track"}]))
+    await rig.join()
+    await rig.clock.advance(0.01)
+    second.gone()
+    await rig.clock.advance(0.01)
+    assert rig.events[-1] == "presence_diff"
+    assert list(rig.last["leaves"]) == ["bob"]
+    assert rig.node.rooms.presence_count == 0
+
+
+async def test_who_asks_and_does_not_read_the_answers_is_sent_away(rig: Rig):
+    await rig.join()
+    rig.outlet.is_paused = True
+    rig.outlet._buffered = 5 << 20
+    rig.push("presence", {"event": "untrack"})
+    assert rig.outlet.closed == (1013, UNREAD)

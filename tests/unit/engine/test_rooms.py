@@ -239,3 +239,75 @@ async def test_much_at_once_says_that_it_is_full_until_it_is_written(rig: Rig):
     assert rig.rooms.is_full
     rig.rooms.flush_now()
     assert not rig.rooms.is_full
+
+
+# Presence
+
+
+def events(member: Member) -> list[str]:
+    return [message[3] for message in outlet(member).messages]
+
+
+async def test_a_storm_of_joins_costs_one_state_and_one_difference_per_tick(rig: Rig):
+    members = [rig.enter() for _ in range(50)]
+    states = {id(rig.rooms.watch(member)) for member in members}
+    for number, member in enumerate(members):
+        rig.rooms.track(member, f"k{number}", b"")
+    await rig.turn()
+    assert len(states) == 1
+    assert rig.rooms.differences == 1
+    assert {len(outlet(member).writes) for member in members} == {1}
+    assert {len(outlet(member).messages[0][4]["joins"]) for member in members} == {50}
+    assert rig.rooms.watch(rig.enter()).count(b"phx_ref") == 50
+    assert rig.rooms.presence_count == 50
+
+
+async def test_a_change_that_nobody_watches_is_told_to_nobody_and_not_forgotten(rig: Rig):
+    member = rig.enter()
+    rig.rooms.track(member, "ada", b'"a":1')
+    await rig.turn()
+    assert events(member) == []
+    assert b'"ada"' in rig.rooms.watch(member)
+
+
+async def test_who_does_not_watch_any_more_is_told_nothing(rig: Rig):
+    member, other = rig.enter(), rig.enter()
+    rig.rooms.watch(member)
+    rig.rooms.unwatch(member)
+    rig.rooms.unwatch(member)
+    rig.rooms.track(other, "bob", b"")
+    await rig.turn()
+    assert events(member) == []
+
+
+async def test_who_leaves_is_told_to_the_others_and_its_room_is_forgotten_with_the_last(rig: Rig):
+    stays, leaves = rig.enter(), rig.enter()
+    rig.rooms.watch(stays)
+    rig.rooms.track(leaves, "bob", b"")
+    await rig.turn()
+    rig.rooms.leave(leaves)
+    await rig.turn()
+    assert list(outlet(stays).messages[-1][4]["leaves"]) == ["bob"]
+    rig.rooms.track(stays, "ada", b"")
+    rig.rooms.leave(stays)
+    await rig.turn()
+    assert len(rig.rooms) == 0
+    assert rig.rooms.watch(rig.enter()) == b"{}"
+
+
+async def test_presence_and_broadcasts_of_one_tick_are_one_write(rig: Rig):
+    member = rig.enter()
+    rig.rooms.watch(member)
+    rig.publish(1)
+    rig.rooms.track(member, "ada", b"")
+    await rig.turn()
+    assert len(outlet(member).writes) == 1
+    assert sorted(events(member)) == ["broadcast", "presence_diff"]
+
+
+async def test_the_same_name_with_another_privacy_is_another_room(rig: Rig):
+    public, private = rig.enter(), rig.enter(RoomKey("t", is_private=True))
+    rig.rooms.watch(public)
+    rig.rooms.track(private, "ada", b"")
+    await rig.turn()
+    assert events(public) == []

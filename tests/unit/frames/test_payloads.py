@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pgcast.frames.message import BinaryPayload
-from pgcast.frames.payloads import JoinRequest, Replay, read_join
+from pgcast.frames.payloads import JoinRequest, PresenceRequest, Replay, read_join, read_presence
 from pgcast.model.errors import FrameError
 
 
@@ -127,3 +127,25 @@ def test_a_replay_that_cannot_be_read_is_told_from_none(replay):
 def test_a_replay_of_null_is_none():
     request = join_with(broadcast={"replay": None})
     assert (request.replay, request.has_bad_replay) == (None, False)
+
+
+def test_a_track_is_read_with_its_members_in_the_order_of_their_names():
+    request = read_presence(b'{"type":"presence","event":"Track","payload":{"name": "ada", "at":[1, 2],"phx_ref":"x"}}')
+    assert request == PresenceRequest("track", b'"at":[1, 2],"name":"ada"', 42)
+
+
+@pytest.mark.parametrize("payload", [b"{}", b'{"payload":null}', b'{"event":null,"payload":{}}', b'{"event":5}'])
+def test_what_a_presence_message_does_not_say_is_empty(payload):
+    request = read_presence(payload)
+    assert (request.event, request.members) == ("", b"")
+
+
+@pytest.mark.parametrize("told", [b"[]", b"5", b'"x"', b"true"])
+def test_what_a_client_tells_of_itself_is_an_object(told):
+    assert read_presence(b'{"event":"track","payload":%b}' % told).members is None
+
+
+@pytest.mark.parametrize("payload", [b"null", b"[]", b'"x"', BinaryPayload(b"{}")])
+def test_a_presence_payload_that_is_no_object_is_a_frame_error(payload):
+    with pytest.raises(FrameError):
+        read_presence(payload)
