@@ -19,7 +19,9 @@ from pgcast.changes.payload import Payloads
 from pgcast.channels.limits import Limits
 from pgcast.engine.acknowledged import Identity
 from pgcast.engine.authentication import Authenticator
+from pgcast.engine.authorization import Authorization
 from pgcast.engine.backoff import Backoff
+from pgcast.engine.clients import TOO_MANY_JOINS
 from pgcast.engine.hub import HubLimits
 from pgcast.engine.metrics import registry_of
 from pgcast.engine.node import Node, NodeLimits
@@ -30,6 +32,7 @@ from pgcast.model.errors import SettingsError
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import Target, parse_target
 from pgcast.postgres.observer import PostgresObserver
+from pgcast.postgres.policies import PostgresPolicies
 from pgcast.postgres.replication import ReplicationSource
 from pgcast.settings import LegacyValues, ResumeBy, Settings
 from pgcast.sockets.handshake import Admission, Refusal, TokenDoorkeeper
@@ -78,7 +81,7 @@ def make_node(settings: Settings) -> Node:
     """Make the node that the settings describe; on the loop it will run on. Connects to nothing yet.
 
     Raises:
-        SettingsError: DATABASE_URL cannot be read.
+        SettingsError: DATABASE_URL, a secret or a key set cannot be read.
     """
     target = target_of(settings)
     publications = settings.publications
@@ -104,16 +107,18 @@ def make_node(settings: Settings) -> Node:
             hold_s=settings.hold_s,
             legacy_as_text=settings.legacy_values is LegacyValues.TEXT,
         ),
-        client=Limits(max_channels=settings.max_channels),
+        client=Limits(max_channels=settings.max_channels, private_only=settings.private_only),
         lag=LagLimits(
             warn_bytes=settings.lag_warn_mb * _MB,
             max_bytes=settings.max_replication_lag_mb * _MB,
             drops_slot=settings.drop_slot,
         ),
         max_clients=settings.max_connections,
+        max_joins_per_s=settings.max_joins_per_s,
     )
     backoff = Backoff(settings.db_reconnect_backoff_min / 1000, settings.db_reconnect_backoff_max / 1000)
-    return Node(database, Payloads(), limits, backoff)
+    authorization = Authorization(make_authenticator(settings), PostgresPolicies(target))
+    return Node(database, Payloads(), limits, backoff, authorization)
 
 
 def make_authenticator(settings: Settings) -> Authenticator | None:
@@ -193,8 +198,7 @@ class Server:
     async def _serve(self, node: Node, listening: socket.socket, when_started: Callable[[int], None] | None) -> None:
         settings = self._settings
         options = SocketOptions(max_frame_bytes=settings.max_frame_bytes, idle_s=settings.idle_s)
-        keys = shared_secret(settings.jwt_secret.get_secret_value()) if settings.jwt_secret is not None else None
-        doorkeeper = TokenDoorkeeper(keys if settings.authenticates else None, settings.jwt_claim_validators)
+        doorkeeper = TokenDoorkeeper(node.authorization.authenticator)
         switchboard = _Switchboard(node, by_subject=settings.resume is ResumeBy.IDENTITY)
         routes = [*self._routes, *([metrics_route(registry_of(node))] if settings.exposes_metrics else [])]
         config = uvicorn.Config(
@@ -227,7 +231,11 @@ class Server:
         )
         if not settings.authenticates:
             reach = "loopback only" if settings.listen_address == "127.0.0.1" else "any address that is listened on"
-            log.warning("no client needs a token", reachable_from=reach)
+            log.warning(
+                "no client needs a token: everybody who can connect sees every published change",
+                reachable_from=reach,
+                hint="set JWT_SECRET, JWT_JWKS, PGCAST_PUBLISHABLE_KEYS or PGCAST_SECRET_KEYS",
+            )
         connections = server.server_state.connections
         garbage = asyncio.create_task(_collect_garbage(lambda: len(connections)))
         idle = asyncio.create_task(close_idle(connections, settings.idle_s))  # type: ignore[arg-type]
@@ -333,11 +341,18 @@ class _Switchboard:
         if self._node.is_draining:
             return Refusal(503, "Realtime is restarting, please standby")
         if self._node.is_full:
+            self._node.limited["connections"] += 1
             return Refusal(429, "Too many connected users")
+        if self._node.has_too_many_joins:
+            self._node.limited["joins"] += 1
+            return Refusal(429, TOO_MANY_JOINS)
         return None
 
     def connect(self, admission: Admission, outlet: Outlet) -> Client:
-        return self._node.connect(admission.serializer, outlet, _identity_of(admission, self._by_subject))
+        identity = _identity_of(admission, self._by_subject)
+        return self._node.connect(
+            admission.serializer, outlet, identity, claims=admission.claims, headers=admission.headers
+        )
 
 
 def _identity_of(admission: Admission, by_subject: bool) -> Identity | None:  # noqa: FBT001 - one of two ways

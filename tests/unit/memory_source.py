@@ -15,9 +15,10 @@ from pgcast.model.relation import Table
 from pgcast.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from pgcast.model.relation import Relation, TypeShape
+    from pgcast.model.sight import Sight
 
 
 PUBLICATION = "supabase_realtime"
@@ -90,6 +91,8 @@ class MemoryCatalog:
         seen: The snapshot that it answers with.
         failure: Raised by every question, while there is one.
         is_silent: Nothing is answered, until it is set to False.
+        roles: The roles that exist, and what they see of which table.
+        fingerprint: Of the roles.
     """
 
     def __init__(self) -> None:
@@ -98,6 +101,8 @@ class MemoryCatalog:
         self.is_silent = False
         self.is_closed = False
         self.described: list[str] = []
+        self.roles: dict[str, dict[int, Sight]] = {}
+        self.fingerprint = "1"
 
     async def describe(self, relation: Relation) -> Table:
         self.described.append(relation.name)
@@ -112,6 +117,18 @@ class MemoryCatalog:
         del is_fresh
         await self._answer()
         return [PublishedTable(TODOS_OID, "public", "todos", (("id", INT8), ("title", TEXT)))]
+
+    async def sights(self, oids: Collection[int], roles: Collection[str]) -> Mapping[str, Mapping[int, Sight]]:
+        await self._answer()
+        return {
+            role: {oid: sight for oid, sight in self.roles[role].items() if oid in oids}
+            for role in roles
+            if role in self.roles
+        }
+
+    async def fingerprint_of_roles(self) -> str:
+        await self._answer()
+        return self.fingerprint
 
     async def canonical_text(self, type_shape: TypeShape, text: str) -> bytes:
         raise AssertionError(f"{type_shape.name} {text!r} is canonical without the database")

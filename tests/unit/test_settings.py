@@ -169,7 +169,9 @@ def test_every_setting_has_a_variable_of_its_own_and_says_what_it_means():
 
 
 def test_an_address_that_would_let_everybody_in_must_be_meant():
-    with pytest.raises(SettingsError, match="everybody could come in; set JWT_SECRET, or say SECURE_CHANNELS=false"):
+    with pytest.raises(
+        SettingsError, match="everybody could come in; set JWT_SECRET, JWT_JWKS or .*, or say SECURE_CHANNELS=false"
+    ):
         read_settings({"PGCAST_BIND": ANYWHERE})
 
 

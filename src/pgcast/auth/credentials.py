@@ -66,5 +66,6 @@ def policy_headers(headers: Mapping[str, str]) -> dict[str, str]:
             room -= len(name) + len(value)
             if room < 0:
                 break
-            kept[name] = value
+            # What is not UTF-8 came as surrogates, which no database takes.
+            kept[name] = value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return kept

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -34,7 +33,6 @@ MAX_KEYS: Final = 100
 
 _EDWARDS_CURVES: Final = frozenset({"Ed25519", "Ed448"})
 _KEY_SET: Final = msgspec.json.Decoder(dict[str, Any])
-_NO_KEYS: Final[Mapping[str, tuple[Key, ...]]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Keys:
     """
 
     shared: OctKey | None = field(default=None, repr=False)
-    by_id: Mapping[str, tuple[Key, ...]] = field(default=_NO_KEYS, repr=False)
+    by_id: Mapping[str, tuple[Key, ...]] = field(default_factory=dict, repr=False)
 
     def key_for(self, algorithm: str, key_id: str | None = None) -> Key | None:
         """Return the key for the algorithm and key id of a token's header, None where there is none.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -16,24 +16,31 @@ from uuid import uuid4
 import structlog
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Send, Track, Untrack
+from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Regrant, Renew, Send, Track, Untrack
 from pgcast.channels.session import Outcome
 from pgcast.engine.acknowledged import Wanted
-from pgcast.engine.groups import Signature
+from pgcast.engine.groups import Reading, Signature
 from pgcast.engine.joins import entries_of, legacy_entries_of, note_on, parse_since, start_of
+from pgcast.engine.privileges import Narrowed
 from pgcast.engine.rooms import RoomKey
+from pgcast.engine.standing import Standing
 from pgcast.frames.websocket import ping_frame
-from pgcast.model.errors import BindingError, DatabaseError
+from pgcast.model.errors import BindingError, DatabaseError, TokenError
 from pgcast.model.lsn import Lsn
 from pgcast.model.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections import Counter
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pgcast.channels.channel import Channel
     from pgcast.channels.effects import Effect, RoomEffect
+    from pgcast.channels.rates import Rate
+    from pgcast.channels.rights import Rights
     from pgcast.channels.session import Session
     from pgcast.engine.acknowledged import Acknowledged, Identity, Mark
+    from pgcast.engine.authorization import Authorization
+    from pgcast.engine.expiry import Expiries
     from pgcast.engine.groups import Member
     from pgcast.engine.hub import Hub
     from pgcast.engine.pipeline import Pipeline
@@ -41,8 +48,10 @@ if TYPE_CHECKING:
     from pgcast.engine.rooms import Member as Seat
     from pgcast.engine.rooms import Rooms
     from pgcast.engine.snapshots import Snapshots
+    from pgcast.engine.standing import Expiring
     from pgcast.frames.codec import Serializer
     from pgcast.matching.index import Entry
+    from pgcast.model.claims import Claims
     from pgcast.model.snapshot import Snapshot
 
 log = structlog.get_logger()
@@ -50,10 +59,13 @@ log = structlog.get_logger()
 JOIN_S = 4.0
 """Clients give up on a join after 10 s; a reply without the database's word is better than none."""
 
+TOO_MANY_JOINS = "Too many joins per second"
+
 UNREAD = "too slow: replies you have not read pile up; reconnect"
 
 _MAX_UNREAD_BYTES = 4 << 20
 _RETRY_S = 2.0
+_FLUSH_S = 0.005
 _MAX_PINGS = 16
 _MAX_DIGITS = 18
 
@@ -84,6 +96,10 @@ class Surroundings:
     snapshots: Snapshots
     pipeline: Pipeline
     memory: Memory
+    authorization: Authorization
+    expiries: Expiries[Expiring]
+    joins: Rate
+    limited: Counter[str]
 
 
 class Client:
@@ -95,6 +111,8 @@ class Client:
         outlet: Where its frames go.
         around: What it shares with the others.
         identity: Who it says it is; None where it does not.
+        claims: Who it is, as its handshake's token says; None where nothing authenticates clients.
+        headers: Of its handshake, those that policies can read.
         when_gone: Called once the connection has ended.
     """
 
@@ -106,6 +124,8 @@ class Client:
         around: Surroundings,
         *,
         identity: Identity | None,
+        claims: Claims | None = None,
+        headers: Mapping[str, str] | None = None,
         when_gone: Callable[[Client], None],
     ) -> None:
         self.session = session
@@ -114,6 +134,15 @@ class Client:
         self._around = around
         self._identity = identity
         self._when_gone = when_gone
+        self._standing = Standing(
+            session,
+            around.authorization,
+            around.expiries,
+            claims=claims,
+            headers=headers or {},
+            perform=self._perform,
+            rebind=self._rebind,
+        )
         self._marks: dict[Channel, Mark] = {}
         self._pinged: deque[tuple[int, list[tuple[Mark, Position]]]] = deque()
         self._pings = 0
@@ -187,6 +216,10 @@ class Client:
                 self._send(effect.frame)
             elif isinstance(effect, Join):
                 self._join(effect.channel)
+            elif isinstance(effect, Ask):
+                self._standing.ask(effect.channel, effect.right)
+            elif isinstance(effect, Renew):
+                self._standing.renew(effect.channel, effect.token)
             elif isinstance(effect, Leave):
                 self._leave(effect.channel)
             elif isinstance(effect, Close):
@@ -201,13 +234,12 @@ class Client:
             key = RoomKey(channel.name, channel.is_private)
             may_read = channel.rights.read_broadcasts is True
             self._seats[channel] = rooms.enter(key, self._outlet, self._serializer, reads_broadcasts=may_read)
-            return
-        if isinstance(effect, Ask):
-            # Nothing can be allowed yet: private channels are not joined either.
-            self._perform(self.session.right_decided(channel, effect.right, is_allowed=False))
+            self._standing.joined(channel)
             return
         seat = self._seats[channel]
-        if isinstance(effect, Publish):
+        if isinstance(effect, Regrant):
+            rooms.let_read_broadcasts(seat, is_allowed=channel.rights.read_broadcasts is True)
+        elif isinstance(effect, Publish):
             rooms.publish(seat.room.key, effect.broadcast, skip=None if channel.gets_own else seat)
         elif isinstance(effect, Track):
             channel.presence_key = channel.presence_key or str(uuid4())
@@ -225,16 +257,35 @@ class Client:
             self._outlet.write(frame)
 
     def _join(self, channel: Channel) -> None:
-        if channel.is_private:
-            refusal = f"Unauthorized: You do not have permissions to read from this Channel topic: {channel.name}"
-            self._perform(self.session.join_decided(channel, Outcome(refusal=refusal)))
+        if not self._may_join():
+            self._refuse(channel, "ClientJoinRateLimitReached: " + TOO_MANY_JOINS)
+            self._outlet.close(1013, TOO_MANY_JOINS)
             return
-        if channel.legacy_topic is None and not channel.bindings:
+        try:
+            is_known = self._standing.claim(channel)
+        except TokenError as error:
+            self._refuse(channel, error.reason)
+            return
+        if is_known and not channel.is_private and not _wants_changes(channel):
             self._perform(self.session.join_decided(channel, Outcome()))
             return
         task = asyncio.get_running_loop().create_task(self._decide(channel), name="join")
         self._deciding[channel] = task
         task.add_done_callback(lambda done: self._decided(channel, done))
+
+    def _may_join(self) -> bool:
+        """Count a join; say whether there were too many, of all clients together."""
+        joins, now_s = self._around.joins, asyncio.get_running_loop().time()
+        if not joins.limit_per_s:
+            return True
+        if joins.has_room(now_s, 0):
+            joins.count(now_s)
+            return True
+        self._around.limited["joins"] += 1
+        return False
+
+    def _refuse(self, channel: Channel, reason: str) -> None:
+        self._perform(self.session.join_decided(channel, Outcome(refusal=reason)))
 
     def _decided(self, channel: Channel, task: asyncio.Task[None]) -> None:
         if self._deciding.get(channel) is task:
@@ -247,9 +298,14 @@ class Client:
         task = self._deciding.pop(channel, None)
         if task is not None:
             task.cancel()
+        self._standing.left(channel)
         seat = self._seats.pop(channel, None)
         if seat is not None:
             self._around.rooms.leave(seat)
+        self._unbind(channel)
+
+    def _unbind(self, channel: Channel) -> None:
+        """Deliver no changes to a channel any more; twice is safe."""
         member = self._members.pop(channel, None)
         if member is not None:
             self._around.hub.leave(member)
@@ -260,20 +316,27 @@ class Client:
     async def _decide(self, channel: Channel) -> None:
         """Check a join, take its snapshot, answer it, and begin to serve it."""
         joined_at = self._around.hub.window.end
+        rights = await self._standing.rights(channel)
+        if isinstance(rights, str):
+            self._refuse(channel, rights)
+            return
+        if not _wants_changes(channel):
+            self._perform(self.session.join_decided(channel, Outcome(rights=rights)))
+            return
         wait_s = channel.wait_ms / 1000 if channel.wants_wait else JOIN_S
         try:
             async with asyncio.timeout(wait_s):
                 entries, snapshot, note = await self._ask(channel)
         except BindingError as error:
-            self._perform(self.session.join_decided(channel, Outcome(error=error.message)))
+            self._perform(self.session.join_decided(channel, Outcome(error=error.message, rights=rights)))
             return
         except (DatabaseError, TimeoutError) as error:
-            await self._decide_later(channel, joined_at, error)
+            await self._decide_later(channel, rights, joined_at, error)
             return
-        self._perform(self.session.join_decided(channel, Outcome(note=note)))
+        self._perform(self.session.join_decided(channel, Outcome(note=note, rights=rights)))
         self._begin(channel, entries, snapshot, joined_at)
 
-    async def _decide_later(self, channel: Channel, joined_at: int, error: Exception) -> None:
+    async def _decide_later(self, channel: Channel, rights: Rights, joined_at: int, error: Exception) -> None:
         """Answer a join whose bindings the database could not confirm in time, and go on asking."""
         log.warning("a join waits for the database", error=str(error) or "no answer in time")
         if channel.wants_wait:
@@ -281,9 +344,9 @@ class Client:
                 f"PostgresChangesSubscribeTimeout: Timed out after {channel.wait_ms}ms waiting for the "
                 "postgres_changes subscription"
             )
-            self._perform(self.session.join_decided(channel, Outcome(refusal=refusal)))
+            self._refuse(channel, refusal)
             return
-        self._perform(self.session.join_decided(channel, Outcome(is_live=False)))
+        self._perform(self.session.join_decided(channel, Outcome(is_live=False, rights=rights)))
         while channel.state is State.JOINED:
             await asyncio.sleep(_RETRY_S)
             try:
@@ -299,6 +362,42 @@ class Client:
             self._perform(self.session.subscribed(channel, note))
             return
 
+    async def _rebind(self, channel: Channel) -> None:
+        """Serve a channel's bindings with the rights of its new token, from where it stands, and say so."""
+        member = self._members.get(channel)
+        if member is None:
+            return
+        note = None
+        hub = self._around.hub
+        if member.group.role != _role_of(channel):
+            try:
+                async with asyncio.timeout(JOIN_S):
+                    entries, _, note = await self._ask(channel)
+            except BindingError as error:
+                self._unbind(channel)
+                self._perform(self.session.system_error(channel, error.message))
+                return
+            except (DatabaseError, TimeoutError):
+                self._perform(self.session.broken(channel))
+                return
+            number = await self._place_of(member)
+            if self._members.get(channel) is not member:
+                return
+            signature = replace(member.group.signature, entries=entries, role=_role_of(channel))
+            before = member.reading
+            reading = Reading(number) if before is None else Reading(number, before.rules, before.until)
+            hub.leave(member)
+            self._members[channel] = hub.join(self._outlet, signature, self._serializer, reading)
+        self._perform(self.session.subscribed(channel, note))
+
+    async def _place_of(self, member: Member) -> int:
+        """Return up to where a member has been served, once no flush is between two of its slices."""
+        while True:
+            number = self._around.hub.written_to(member)
+            if number is not None:
+                return number
+            await asyncio.sleep(_FLUSH_S)
+
     async def _ask(self, channel: Channel) -> tuple[tuple[Entry, ...], Snapshot, str | None]:
         """Ask the database for all that a join needs: its entries, its snapshot, and what the client has to know.
 
@@ -307,14 +406,16 @@ class Client:
             DatabaseError: The database could not be asked.
         """
         around = self._around
+        role = _role_of(channel)
+        questions = around.catalog if role is None else Narrowed(around.catalog, around.pipeline.privileges, role)
         if channel.legacy_topic is not None:
-            entries = await legacy_entries_of(channel.legacy_topic, around.catalog)
+            entries = await legacy_entries_of(channel.legacy_topic, questions)
         else:
             for binding in channel.bindings:
                 if binding.since is not None:
                     parse_since(binding.since)
-            entries = await entries_of(channel.bindings, around.catalog)
-        note = await note_on(entries, around.catalog)
+            entries = await entries_of(channel.bindings, questions)
+        note = await note_on(entries, questions)
         if self._identity is not None or any(binding.since is not None for binding in channel.bindings):
             await around.pipeline.opened.wait()
         return entries, await around.snapshots.take(), note
@@ -326,9 +427,8 @@ class Client:
         wanted = self._wanted(channel)
         asked = _asked(channel, entries, self._known_position(wanted))
         start = start_of(asked, snapshot, around.hub.window, around.pipeline.epoch, joined_at)
-        signature = Signature(
-            self._serializer.version, channel.topic, entries, is_legacy=channel.legacy_topic is not None
-        )
+        is_legacy = channel.legacy_topic is not None
+        signature = Signature(self._serializer.version, channel.topic, entries, is_legacy, _role_of(channel))
         if wanted is not None:
             position = self._position_before(start.reading.at)
             self._marks[channel] = around.memory.acknowledged.start(wanted, position)
@@ -372,6 +472,15 @@ class Client:
 def fingerprint(text: str) -> str:
     """Return 16 hexadecimal digits that tell texts apart, the same in every run."""
     return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _role_of(channel: Channel) -> str | None:
+    """Return the role whose privileges count; None where nothing authenticates clients."""
+    return None if channel.claims is None else channel.claims.role
+
+
+def _wants_changes(channel: Channel) -> bool:
+    return channel.legacy_topic is not None or bool(channel.bindings)
 
 
 def _asked(channel: Channel, entries: Sequence[Entry], known: str | None) -> list[tuple[int, str | None]]:

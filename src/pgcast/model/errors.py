@@ -12,6 +12,7 @@
     └── DatabaseError             Postgres refused, or could not be reached
         ├── ConnectionFailed      no connection: address, password, pg_hba, TLS, too many connections
         ├── NotPrepared           the database lacks something; the hint says what to run
+        ├── PoliciesUnavailable   the policies of private channels cannot be asked
         ├── SlotBusy              another consumer holds the slot (SQLSTATE 55006)
         ├── SlotLost              the slot is missing or was invalidated
         └── StreamEnded           the replication stream ended; reading may be tried again
@@ -94,12 +95,19 @@ class TokenError(PgcastError):
 class UnknownKey(TokenError):
     """A token names a key that is not known: it may come with the next look at the key set."""
 
+    code = "UnknownSigningKey"
+
 
 class KeySetUnavailable(PgcastError):
     """The keys that verify tokens cannot be fetched, which will pass."""
 
     code = "KeySetUnavailable"
     retryable = True
+
+    @property
+    def reason(self) -> str:
+        """The reason of a refused join, `Code: text`."""
+        return f"{self.code}: {self.message}"
 
 
 class DatabaseError(PgcastError):

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from pgcast.auth.jwt import MAX_TOKEN_CHARS, handshake_token, verify
+from pgcast.auth.jwt import MAX_TOKEN_CHARS, verify
 from pgcast.auth.keys import Keys, shared_secret
 from pgcast.model.claims import Claims
 from pgcast.model.errors import TokenError
@@ -247,27 +247,3 @@ def test_a_refusal_names_the_claim_and_repeats_no_value():
     assert "'iss'" in caught.value.hint
     assert "sent" not in caught.value.hint + caught.value.message
     assert "demanded" not in (caught.value.hint + caught.value.message).replace("JWT_CLAIM_VALIDATORS demands", "")
-
-
-# Where a token comes from
-
-
-@pytest.mark.parametrize(
-    ("query", "headers", "token"),
-    [
-        ({}, {}, None),
-        ({"apikey": "a"}, {}, "a"),
-        ({"token": "t"}, {}, "t"),
-        ({"apikey": "a", "token": "t"}, {}, "a"),
-        ({"apikey": "a", "token": "t"}, {"x-api-key": "x"}, "x"),
-        ({"apikey": "a"}, {"x-api-key": " "}, "a"),
-        ({"apikey": ""}, {}, None),
-        ({"apikey": "  "}, {"x-api-key": ""}, None),
-        ({"apikey": " a%2Eb.c\n"}, {}, "a.b.c"),
-        ({"apikey": "%20a.b.c%0A"}, {}, "a.b.c"),
-        ({"apikey": "%ff%zz"}, {}, "\ufffd%zz"),
-        ({}, {"authorization": "Bearer a.b.c"}, None),
-    ],
-)
-def test_a_token_is_found_in_the_header_or_the_url(query, headers, token):
-    assert handshake_token(query, headers) == token
