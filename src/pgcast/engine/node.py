@@ -25,7 +25,7 @@ from pgcast.engine.pipeline import Pipeline
 from pgcast.engine.rooms import Rooms
 from pgcast.engine.snapshots import Snapshots
 from pgcast.engine.watch import LagLimits, Watch
-from pgcast.model.errors import SlotBusy, SlotLost
+from pgcast.model.errors import DatabaseError, SlotBusy, SlotLost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +44,7 @@ _BUSY_S = 10.0
 _BUSY_RETRY_S = 0.25
 _PING_S = 1.0
 _EXPIRE_S = 1.0
+_TABLES_SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +141,28 @@ class Node:
         if authenticator is not None:
             await authenticator.load()
             self._tasks.append(asyncio.create_task(authenticator.run(), name="key set"))
+            await self._say_what_waits()
         self._tasks += [
             asyncio.create_task(self._ping(), name="pings"),
             asyncio.create_task(self._expire(), name="expiries"),
             asyncio.create_task(self.watch.run(), name="watch"),
             asyncio.create_task(self.pipeline.run(), name="pipeline"),
         ]
+
+    async def _say_what_waits(self) -> None:
+        """Say which tables wait for their policies to be applied: only some roles get their changes."""
+        try:
+            tables = await self._database.catalog.published_tables()
+        except DatabaseError as error:
+            log.debug("the tables with row level security could not be listed", error=error.message)
+            return
+        waiting = [f"{table.schema}.{table.name}" for table in tables if table.is_secured]
+        if waiting:
+            log.warning(
+                "row level security is not evaluated for changes yet: of these tables only roles that bypass it get any",
+                tables=waiting[:_TABLES_SHOWN],
+                count=len(waiting),
+            )
 
     @property
     def is_full(self) -> bool:

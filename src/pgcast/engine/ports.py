@@ -96,6 +96,7 @@ class PublishedTable:
         oid: Its OID.
         columns: Its columns in order, `(name, type)`.
         identity: The columns of its replica identity, whose old values an UPDATE carries.
+        is_secured: Whether row level security is enabled on it.
     """
 
     oid: int
@@ -103,6 +104,7 @@ class PublishedTable:
     name: str
     columns: tuple[tuple[str, TypeShape], ...]
     identity: frozenset[str] = frozenset()
+    is_secured: bool = False
 
 
 class Questions(Protocol):

@@ -89,7 +89,7 @@ _SNAPSHOT_BELOW_13: Final = "SELECT txid_current_snapshot()::text, pg_current_wa
 # to_jsonb reads columns that a version lacks as NULL. A table in two publications comes once, with the columns of both.
 _PUBLISHED: Final = """
     SELECT c.oid::int8, n.nspname, c.relname, ARRAY_AGG(a.attname::text ORDER BY a.attnum),
-           ARRAY_AGG(a.atttypid::int8 ORDER BY a.attnum)
+           ARRAY_AGG(a.atttypid::int8 ORDER BY a.attnum), c.relrowsecurity
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -99,7 +99,7 @@ _PUBLISHED: Final = """
         AND coalesce(to_jsonb(t) -> 'attnames' ? a.attname::text, true)
         AND (coalesce(to_jsonb(a) ->> 'attgenerated', '') = ''
              OR current_setting('server_version_num')::int >= 180000))
-    GROUP BY c.oid, n.nspname, c.relname ORDER BY n.nspname, c.relname
+    GROUP BY c.oid, n.nspname, c.relname, c.relrowsecurity ORDER BY n.nspname, c.relname
 """
 
 
@@ -267,7 +267,7 @@ class PostgresCatalog:
         try:
             cursor = await self._pool.ask(_PUBLISHED, [list(self._names.publications)])
             rows = await cursor.fetchall()
-            shapes = await shapes_of(self._pool, {type_oid for *_, type_oids in rows for type_oid in type_oids})
+            shapes = await shapes_of(self._pool, {type_oid for *_, type_oids, _ in rows for type_oid in type_oids})
             collations = await collations_of(self._pool, [oid for oid, *_ in rows])
             identities = await identities_of(self._pool, [oid for oid, *_ in rows])
         except psycopg.Error as error:
@@ -282,8 +282,9 @@ class PostgresCatalog:
                     for column, type_oid in zip(columns, type_oids, strict=True)
                 ),
                 identity=identities.get(oid, frozenset()),
+                is_secured=is_secured,
             )
-            for oid, schema, name, columns, type_oids in rows
+            for oid, schema, name, columns, type_oids, is_secured in rows
         ]
         self._published = (now, tables)
 
