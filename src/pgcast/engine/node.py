@@ -159,7 +159,7 @@ class Node:
         waiting = [f"{table.schema}.{table.name}" for table in tables if table.is_secured]
         if waiting:
             log.warning(
-                "row level security is not evaluated for changes yet: of these tables only roles that bypass it get any",
+                "row level security is not evaluated for changes yet: these tables are only for roles that bypass it",
                 tables=waiting[:_TABLES_SHOWN],
                 count=len(waiting),
             )
