@@ -10,6 +10,8 @@ ON_EVERY_VERSION := $(addprefix tests/, integration/kinds integration/postgres i
 	integration/test_serve_errors.py integration/test_tail.py integration/test_values_live.py \
 	integration/test_values_oracle.py faults)
 ON_SOME_VERSIONS := $(addprefix tests/integration/, kinds test_changes.py test_values_live.py test_values_oracle.py)
+# Servers and clients mostly wait for one another, so more tests than cores run at once.
+PARALLEL := -n 4 --dist worksteal
 VERSIONS ?= 10 11 12 13 14 15 16 17 18
 
 .PHONY: help install check fix test test-faults test-matrix unit demo bench lock clean
@@ -78,9 +80,9 @@ OLDEST := $(VENV)/.postgres-10
 endif
 
 test: check $(VENV)/.clients $(OLDEST)
-	$(BIN)/pytest -m "not long"
-	PGCAST_TEST_POSTGRES=16 $(BIN)/pytest $(ON_SOME_VERSIONS)
-	$(if $(OLDEST),PGCAST_TEST_POSTGRES=tests/matrix/node_modules/postgres-10/native $(BIN)/pytest $(ON_SOME_VERSIONS))
+	PGCAST_TEST_POSTGRES=16 $(BIN)/pytest -q $(PARALLEL) $(ON_SOME_VERSIONS)
+	$(if $(OLDEST),PGCAST_TEST_POSTGRES=tests/matrix/node_modules/postgres-10/native $(BIN)/pytest -q $(PARALLEL) $(ON_SOME_VERSIONS))
+	$(BIN)/pytest -q $(PARALLEL) -m "not long"
 
 test-faults: install
 	$(BIN)/pytest tests/faults
@@ -89,7 +91,7 @@ test-matrix: install $(VENV)/.postgres
 	mkdir -p .cache/matrix
 	failed=0; for version in $(VERSIONS); do \
 		PGCAST_TEST_POSTGRES=tests/matrix/node_modules/postgres-$$version/native \
-			$(BIN)/pytest -q $(ON_EVERY_VERSION) > .cache/matrix/$$version.log 2>&1 || failed=1; \
+			$(BIN)/pytest -q $(PARALLEL) $(ON_EVERY_VERSION) > .cache/matrix/$$version.log 2>&1 || failed=1; \
 		echo "PostgreSQL $$version: $$(tail -n 1 .cache/matrix/$$version.log) (.cache/matrix/$$version.log)"; \
 	done; exit $$failed
 

@@ -14,7 +14,7 @@ from pgcast.cli import app
 from pgcast.cli.variables import default_text
 from pgcast.engine import clients
 from pgcast.model import errors
-from pgcast.settings import Settings
+from pgcast.settings import IGNORED, Settings, is_secret, variables
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -42,7 +42,8 @@ def code_blocks(text: str, language: str) -> list[str]:
 
 @pytest.mark.parametrize("page", ["README.md", "docs/reference/settings.md"])
 def test_every_setting_is_listed_once_with_its_default(page: str):
-    text = read(page).partition("## Settings")[2] if page == "README.md" else read(page)
+    text = read(page)
+    text = text.partition("## Settings")[2] if page == "README.md" else text.partition("## Differences")[0]
     listed = [row for row in table_rows(text) if re.fullmatch(r"`[A-Z_]+`", row[0])]
     told = [(row[0].strip("`"), row[1].strip("`")) for row in listed]
     assert sorted(told) == sorted((str(field.alias), default_text(field)) for field in Settings.model_fields.values())
@@ -54,8 +55,20 @@ def test_the_readme_lists_settings_in_the_order_of_the_code():
     assert listed == [field.alias for field in Settings.model_fields.values()]
 
 
+def test_the_variables_without_effect_are_listed_with_the_reason_that_is_logged():
+    rows = table_rows(read("docs/reference/settings.md").partition("have no effect")[2])[2:]
+    assert {name.strip("`"): why.replace("`", "") for name, why in rows} == IGNORED
+
+
+def test_every_secret_is_named_where_secrets_in_files_are_explained():
+    told = read("docs/reference/settings.md").partition("Secrets in files.")[2].partition(")")[0]
+    assert set(re.findall(r"`([A-Z_]+)`", told)) == {
+        field.alias for field in Settings.model_fields.values() if is_secret(str(field.alias))
+    }
+
+
 def test_every_variable_that_the_documentation_names_exists():
-    known = {field.alias for field in Settings.model_fields.values()} | {"PGCAST_TEST_POSTGRES"}
+    known = variables() | {"PGCAST_TEST_", "PGCAST_TEST_POSTGRES", "PGCAST_URL", "PGCAST_KEY"}
     for page in PAGES:
         assert set(re.findall(r"`(PGCAST_[A-Z_]+)[`=]", page.read_text())) <= known, named(page)
 

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import resource
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,6 +15,7 @@ import uvicorn
 
 from pgcast.auth.keys import Keys, read_key_set, shared_secret
 from pgcast.auth.opaque import OpaqueKeys
+from pgcast.auth.proxies import TrustedProxies
 from pgcast.auth.tokens import Tokens
 from pgcast.changes.payload import Payloads
 from pgcast.channels.limits import Limits
@@ -34,14 +36,17 @@ from pgcast.postgres.connection import Target, parse_target
 from pgcast.postgres.observer import PostgresObserver
 from pgcast.postgres.policies import PostgresPolicies
 from pgcast.postgres.replication import ReplicationSource
-from pgcast.settings import LegacyValues, ResumeBy, Settings
+from pgcast.settings import IGNORED, IpVersion, LegacyValues, ResumeBy, Settings, ignored_variables
 from pgcast.sockets.handshake import Admission, Refusal, TokenDoorkeeper
 from pgcast.sockets.options import SocketOptions
 from pgcast.sockets.protocol import Connection, close_idle
 from pgcast.state import StateFile
+from pgcast.web.forwarded import Forwarded
 from pgcast.web.routes import make_web, metrics_route
+from pgcast.web.tls import server_context
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Callable, Generator, Sequence
     from pathlib import Path
 
@@ -57,6 +62,7 @@ _GRACE_S = 10
 _GARBAGE_S = 60.0
 _STATE_S = 1.0
 _BACKLOG = 4096
+_FAMILIES = {IpVersion.IPV4: socket.AF_INET, IpVersion.IPV6: socket.AF_INET6}
 
 
 def target_of(settings: Settings) -> Target:
@@ -65,8 +71,9 @@ def target_of(settings: Settings) -> Target:
     Raises:
         SettingsError: DATABASE_URL cannot be read.
     """
+    family = 0 if settings.db_ip_version is None else _FAMILIES[settings.db_ip_version]
     if settings.database_url is not None:
-        return parse_target(settings.database_url.get_secret_value())
+        return replace(parse_target(settings.database_url.get_secret_value()), family=family)
     return Target(
         host=settings.db_host,
         port=str(settings.db_port),
@@ -74,6 +81,7 @@ def target_of(settings: Settings) -> Target:
         user=settings.db_user,
         password=settings.db_password.get_secret_value(),
         sslmode=settings.db_ssl,
+        family=family,
     )
 
 
@@ -165,7 +173,7 @@ class Server:
             when_started: Called with the port once clients may come.
 
         Raises:
-            SettingsError: The address cannot be listened on.
+            SettingsError: The address cannot be listened on, or the certificate cannot be used.
             DatabaseError: The replication stream cannot be opened; the subclass says why.
         """
         self._running = asyncio.current_task()
@@ -185,24 +193,32 @@ class Server:
 
     async def _run(self, when_started: Callable[[int], None] | None) -> None:
         _raise_file_limit()
+        tls = _tls_of(self._settings)
         with contextlib.closing(_listen(self._settings.listen_address, self._settings.port)) as listening:
             node = make_node(self._settings)
             state = _State(node, self._settings.state_dir)
             try:
                 await node.start()
                 async with state.kept():
-                    await self._serve(node, listening, when_started)
+                    await self._serve(node, listening, tls, when_started)
             finally:
                 await node.stop()
 
-    async def _serve(self, node: Node, listening: socket.socket, when_started: Callable[[int], None] | None) -> None:
+    async def _serve(
+        self,
+        node: Node,
+        listening: socket.socket,
+        tls: ssl.SSLContext | None,
+        when_started: Callable[[int], None] | None,
+    ) -> None:
         settings = self._settings
-        options = SocketOptions(max_frame_bytes=settings.max_frame_bytes, idle_s=settings.idle_s)
+        proxies = TrustedProxies(settings.trusted_proxies)
+        options = SocketOptions(max_frame_bytes=settings.max_frame_bytes, idle_s=settings.idle_s, proxies=proxies)
         doorkeeper = TokenDoorkeeper(node.authorization.authenticator)
         switchboard = _Switchboard(node, by_subject=settings.resume is ResumeBy.IDENTITY)
         routes = [*self._routes, *([metrics_route(registry_of(node))] if settings.exposes_metrics else [])]
         config = uvicorn.Config(
-            make_web(node.pipeline.health, routes),
+            Forwarded(make_web(node.pipeline.health, routes), proxies),
             http="httptools",
             # uvicorn only ever calls it, with these three keywords.
             ws=lambda config, server_state, app_state: Connection(  # type: ignore[arg-type]  # noqa: ARG005
@@ -210,11 +226,14 @@ class Server:
             ),
             lifespan="off",
             access_log=False,
+            proxy_headers=False,  # uvicorn's own would believe whoever FORWARDED_ALLOW_IPS names, by default loopback
             log_config=None,
             server_header=False,
             backlog=_BACKLOG,
             timeout_graceful_shutdown=_GRACE_S,
         )
+        config.load()
+        config.ssl = tls
         server = _NotifyingServer(config)
         self._uvicorn = server
         port = listening.getsockname()[1]
@@ -224,21 +243,17 @@ class Server:
             "listening",
             address=settings.listen_address,
             port=port,
-            url=f"http://{settings.hostname}:{port}",
+            url=f"{'http' if tls is None else 'https'}://{settings.hostname}:{port}",
             authenticates=settings.authenticates,
             slot=settings.slot_name,
             publications=list(settings.publications),
         )
-        if not settings.authenticates:
-            reach = "loopback only" if settings.listen_address == "127.0.0.1" else "any address that is listened on"
-            log.warning(
-                "no client needs a token: everybody who can connect sees every published change",
-                reachable_from=reach,
-                hint="set JWT_SECRET, JWT_JWKS, PGCAST_PUBLISHABLE_KEYS or PGCAST_SECRET_KEYS",
-            )
+        _tell_what_matters(settings)
         connections = server.server_state.connections
         garbage = asyncio.create_task(_collect_garbage(lambda: len(connections)))
-        idle = asyncio.create_task(close_idle(connections, settings.idle_s))  # type: ignore[arg-type]
+        idle = asyncio.create_task(close_idle(connections, settings.idle_s))
+        for task in (garbage, idle):
+            task.add_done_callback(_say_why)
         try:
             await server.serve(sockets=[listening])
         finally:
@@ -298,6 +313,26 @@ class _State:
             log.warning("the state could not be written; trying again", error=str(error))
 
 
+def _tell_what_matters(settings: Settings) -> None:
+    """Log what an operator would want to know about the settings."""
+    if not settings.authenticates:
+        reach = "loopback only" if settings.listens_on_loopback else "any address that is listened on"
+        log.warning(
+            "no client needs a token: everybody who can connect sees every published change",
+            reachable_from=reach,
+            hint="set JWT_SECRET, JWT_JWKS, PGCAST_PUBLISHABLE_KEYS or PGCAST_SECRET_KEYS",
+        )
+    ignored = ignored_variables()
+    if ignored:
+        log.warning("settings of the original server without effect", **{name: IGNORED[name] for name in ignored})
+
+
+def _tls_of(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return server_context(settings.tls_cert, settings.tls_key)
+
+
 async def _collect_garbage(count_connections: Callable[[], int]) -> None:
     """Collect cycles rarely, and when connections have gone: changes make none, and the collector looks at each.
 
@@ -312,6 +347,12 @@ async def _collect_garbage(count_connections: Callable[[], int]) -> None:
         if now < before:
             gc.collect()
         before = now
+
+
+def _say_why(task: asyncio.Task[None]) -> None:
+    """Log why a task has ended that was to run until the end."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a task of the server failed", exc_info=error)
 
 
 class _NotifyingServer(uvicorn.Server):
@@ -372,6 +413,9 @@ def _listen(address: str, port: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family is socket.AF_INET6:
+            # All addresses are IPv4's as well, whatever the system's default is.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind((address, port))
         sock.listen(_BACKLOG)
     except (OSError, UnicodeError) as error:

@@ -1,15 +1,18 @@
 """Every setting once: its variable, type, default and meaning.
 
-Settings come from the environment. The original server's variables keep their names and meaning; what is ours begins
-with PGCAST_. Whatever is wrong with one is said in one line that names the variable and what would be right.
+Settings come from the environment, secrets also from files (`NAME_FILE`). The original server's variables keep their
+names and meaning; what is ours begins with PGCAST_. Whatever is wrong with one is said in one line that names the
+variable and what would be right.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import re
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self, get_args
 from urllib.parse import urlsplit
 
 import orjson
@@ -17,6 +20,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pgcast.auth.keys import read_key_set
+from pgcast.environment import FILE_SUFFIX, Given, collect
 from pgcast.model.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -24,10 +28,19 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[a-z0-9_]{1,63}", re.ASCII)
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-_SECRETS = frozenset(
-    {"DATABASE_URL", "DB_PASSWORD", "JWT_SECRET", "JWT_JWKS", "PGCAST_PUBLISHABLE_KEYS", "PGCAST_SECRET_KEYS"}
-)
 _MIN_KEY_CHARS = 20
+
+IGNORED: Final = {
+    "REPLICATION_MODE": "changes always come from the replication stream",
+    "REPLICATION_POLL_INTERVAL": "nothing is polled",
+    "SUBSCRIPTION_SYNC_INTERVAL": "entries are in force at once",
+    "MAX_CHANGES": "there is no limit to a batch",
+    "DB_RETRY_INITIAL_DELAY": "DB_RECONNECT_BACKOFF_MIN says it",
+    "DB_RETRY_MAXIMUM_DELAY": "DB_RECONNECT_BACKOFF_MAX says it",
+    "DB_RETRY_JITTER": "there is always some",
+    "SESSION_SECRET_KEY_BASE": "there are no cookies",
+}
+"""Variables of the original server that have no effect here, and why."""
 
 
 class LegacyValues(Enum):
@@ -42,6 +55,13 @@ class ResumeBy(Enum):
 
     PARAMETER = "parameter"
     IDENTITY = "identity"
+
+
+class IpVersion(Enum):
+    """A family of addresses."""
+
+    IPV4 = "IPv4"
+    IPV6 = "IPv6"
 
 
 class LogLevel(Enum):
@@ -72,6 +92,9 @@ class Settings(BaseSettings):
         "true",
         alias="DB_SSL",
         description="TLS to the database: true (if offered), false, require, verify-ca, verify-full",
+    )
+    db_ip_version: IpVersion | None = Field(
+        None, alias="DB_IP_VERSION", description="IPv4 or IPv6: the only addresses of the database's host to try"
     )
     slot_name: str = Field("pgcast", alias="SLOT_NAME", description="the durable replication slot")
     temporary_slot: bool = Field(
@@ -109,7 +132,23 @@ class Settings(BaseSettings):
     bind: str | None = Field(
         None,
         alias="PGCAST_BIND",
-        description="the address to listen on: 127.0.0.1 while nothing authenticates clients, else all",
+        description="the address to listen on: loopback while nothing authenticates clients, else all",
+    )
+    realtime_ip_version: IpVersion = Field(
+        IpVersion.IPV4,
+        alias="REALTIME_IP_VERSION",
+        description="where PGCAST_BIND is unset: IPv4, or IPv6 (beyond loopback IPv4 as well)",
+    )
+    tls_cert: Path | None = Field(
+        None, alias="PGCAST_TLS_CERT", description="a PEM file: the server's certificate, then those that signed it"
+    )
+    tls_key: Path | None = Field(
+        None, alias="PGCAST_TLS_KEY", description="a PEM file: the certificate's key, without a passphrase"
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        alias="PGCAST_TRUSTED_PROXIES",
+        description="addresses or networks, with commas, whose X-Forwarded-For and -Proto are believed",
     )
     jwt_secret: SecretStr | None = Field(
         None, alias="JWT_SECRET", description="verifies clients' tokens: HS256, 384, 512"
@@ -183,6 +222,14 @@ class Settings(BaseSettings):
             raise ValueError("expected true, false, require, verify-ca or verify-full")
         return mode
 
+    @field_validator("db_ip_version", "realtime_ip_version", mode="before")
+    @classmethod
+    def _read_ip_version(cls, value: object) -> object:
+        for version in IpVersion:
+            if isinstance(value, str) and value.lower() == version.value.lower():
+                return version
+        return value
+
     @field_validator("slot_name")
     @classmethod
     def _check_slot_name(cls, text: str) -> str:
@@ -204,6 +251,19 @@ class Settings(BaseSettings):
         if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
             raise ValueError("expected at least one name, and no empty one")
         return tuple(names)
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split_proxies(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        networks = tuple(part.strip() for part in value.split(",") if part.strip())
+        for network in networks:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise ValueError(f"{error}; expected addresses or networks such as 10.0.0.0/8,::1") from None
+        return networks
 
     @field_validator("jwt_claim_validators", mode="before")
     @classmethod
@@ -273,37 +333,86 @@ class Settings(BaseSettings):
             raise ValueError("PGCAST_SECRET_KEYS: a key of PGCAST_PUBLISHABLE_KEYS, which everybody has, is among them")
         return self
 
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, missing = ("CERT", "KEY") if self.tls_key is None else ("KEY", "CERT")
+            raise ValueError(f"PGCAST_TLS_{given} is set without PGCAST_TLS_{missing}; TLS needs both")
+        return self
+
     @property
     def exposes_metrics(self) -> bool:
         """Whether `/metrics` is served: on loopback, unless something else was said."""
-        return self.listen_address in _LOOPBACK if self.expose_metrics is None else self.expose_metrics
+        return self.listens_on_loopback if self.expose_metrics is None else self.expose_metrics
+
+    @property
+    def listens_on_loopback(self) -> bool:
+        """Whether only this machine can reach the port."""
+        return self.listen_address in _LOOPBACK
 
     @property
     def listen_address(self) -> str:
         """The address to listen on: loopback while nothing authenticates clients, unless something else was said."""
         if self.bind is not None:
             return self.bind
-        return "0.0.0.0" if self.authenticates or not self.secure_channels else "127.0.0.1"  # noqa: S104 - said so
+        everywhere, loopback = ("0.0.0.0", "127.0.0.1") if self.realtime_ip_version is IpVersion.IPV4 else ("::", "::1")  # noqa: S104 - said so
+        return everywhere if self.authenticates or not self.secure_channels else loopback
 
 
-def read_settings(overrides: Mapping[str, str] | None = None) -> Settings:
+def is_secret(variable: str) -> bool:
+    """Return whether a setting's value is never shown, and may stand in a file."""
+    return variable in _SECRETS
+
+
+def variables() -> frozenset[str]:
+    """Return every variable that is read: the settings, and those that name a secret's file."""
+    return _VARIABLES | {name + FILE_SUFFIX for name in _SECRETS}
+
+
+def ignored_variables() -> list[str]:
+    """Return what is set in the environment, has a meaning for the original server, and none here."""
+    return [name for name in IGNORED if os.environ.get(name)]
+
+
+def read_settings(options: Mapping[str, str] | None = None) -> Settings:
     """Read the environment.
 
     Args:
-        overrides: Variables that win over the environment: what a command's options say.
+        options: Variables that win over the environment: what a command's options say.
+
+    Raises:
+        SettingsError: A setting is wrong; the message names the variable.
+    """
+    return make_settings(collect_settings(options))
+
+
+def collect_settings(options: Mapping[str, str] | None = None) -> dict[str, Given]:
+    """Find the settings that were given, and where each comes from, by variable.
+
+    Args:
+        options: As for `read_settings`.
+
+    Raises:
+        SettingsError: A variable that means nothing, or a secret's file that cannot be used.
+    """
+    return collect(_VARIABLES, _SECRETS, os.environ, options or {})
+
+
+def make_settings(given: Mapping[str, Given]) -> Settings:
+    """Check what was given, and make the settings of it and the defaults.
 
     Raises:
         SettingsError: A setting is wrong; the message names the variable.
     """
     try:
-        chosen: dict[str, Any] = dict(overrides or {})
+        chosen: dict[str, Any] = {name: one.value for name, one in given.items()}
         return Settings(**chosen)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         if not first["loc"]:  # about several settings together; the message names them
             raise SettingsError(str(first["msg"]).removeprefix("Value error, ")) from None
         variable = str(first["loc"][0])
-        found = "" if variable in _SECRETS else f" (found {str(first['input'])[:80]!r})"
+        found = "" if is_secret(variable) else f" (found {str(first['input'])[:80]!r})"
         reason = str(first["msg"]).removeprefix("Value error, ")
         raise SettingsError(f"{variable}: {reason}{found}", hint=_meaning_of(variable)) from None
 
@@ -313,3 +422,11 @@ def _meaning_of(variable: str) -> str:
         if field.alias == variable:
             return f"{variable} is {field.description}"
     return ""
+
+
+def _holds_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(_holds_secret(part) for part in get_args(annotation))
+
+
+_VARIABLES = frozenset(str(field.alias) for field in Settings.model_fields.values())
+_SECRETS = frozenset(str(field.alias) for field in Settings.model_fields.values() if _holds_secret(field.annotation))

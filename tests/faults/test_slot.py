@@ -187,7 +187,10 @@ async def test_over_the_limit_the_window_is_given_up_first(own_cluster: ClusterF
     prepare(cluster)
     node = start_node(cluster.dsn(), MAX_REPLICATION_LAG_MB="8", PGCAST_WINDOW_MB="256")
     slot = node.environment["SLOT_NAME"]
-    execute(cluster, "insert into todos select n, repeat('x', 1000) from generate_series(1, 15000) n")
+    # In several transactions: while one is being written, what of it Postgres has read already may be confirmed.
+    for first in range(0, 15_000, 1000):
+        rows = f"select n, repeat('x', 1000) from generate_series({first}, {first + 999}) n"
+        execute(cluster, f"insert into todos {rows}")
 
     def lag() -> int:
         with cluster.connect() as connection:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import http.client
 import json
 import time
 import urllib.error
@@ -11,7 +14,7 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from fix_node import Node, NodeFactory
 from pgcast.devdb.template import Database
@@ -46,6 +49,23 @@ async def test_both_paths_and_both_serializers_are_served(node: Node, path: str,
         ref = await client.push("phoenix", "heartbeat", join_ref=None)
         reply = await client.receive()
     assert (reply["ref"], reply["event"], reply["payload"]) == (ref, "phx_reply", {"status": "ok", "response": {}})
+
+
+async def test_a_client_that_says_nothing_is_sent_away_also_while_plain_http_is_spoken(
+    published: Database, start_node: NodeFactory
+):
+    node = start_node(published.dsn, PGCAST_IDLE_S="0.5")
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", node.port, timeout=10)) as kept_alive:
+        kept_alive.request("GET", "/healthcheck")
+        assert kept_alive.getresponse().read() == b"ok"
+        async with connect(node.url) as websocket:
+            with pytest.raises(ConnectionClosed) as caught:
+                async with asyncio.timeout(10):
+                    await websocket.recv()
+        kept_alive.request("GET", "/healthcheck")
+        assert kept_alive.getresponse().read() == b"ok", "a plain connection is not concerned"
+    assert caught.value.rcvd is not None
+    assert (caught.value.rcvd.code, caught.value.rcvd.reason) == (1012, "nothing heard for 0.5 s")
 
 
 async def test_another_path_or_version_is_refused(node: Node):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -49,8 +50,6 @@ def by_hand(algorithm: str, secret: bytes, **claims: Any) -> str:
     payload = {"role": "authenticated", "exp": int(time.time()) + 60, "aud": "app", **claims}
     made = OctKey.generate_key(256)
     made._raw_value = secret
-    import json
-
     return jws.serialize_compact({"alg": algorithm}, json.dumps(payload), made, algorithms=[algorithm])
 
 

@@ -1,11 +1,22 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 from pgcast.model.errors import SettingsError
-from pgcast.settings import LegacyValues, LogLevel, Settings, read_settings
+from pgcast.settings import (
+    IGNORED,
+    IpVersion,
+    LegacyValues,
+    LogLevel,
+    Settings,
+    ignored_variables,
+    is_secret,
+    read_settings,
+    variables,
+)
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - compared with; nothing listens
 
@@ -97,6 +108,10 @@ def test_a_slot_name_is_lower_cased_and_checked():
         {"JWT_CLAIM_VALIDATORS": "[]"},
         {"JWT_CLAIM_VALIDATORS": "{"},
         {"PGCAST_LEGACY_VALUES": "binary"},
+        {"DB_IP_VERSION": "5"},
+        {"REALTIME_IP_VERSION": "both"},
+        {"PGCAST_TRUSTED_PROXIES": "10.0.0.1/8"},
+        {"PGCAST_TRUSTED_PROXIES": "proxy.example.org"},
     ],
 )
 def test_what_is_wrong_is_said_with_the_variable_what_was_found_and_what_it_means(variables: dict[str, str]):
@@ -123,6 +138,10 @@ def test_a_secret_is_never_repeated():
         ({"PGCAST_BIND": "::1", "JWT_SECRET": "x"}, "::1"),
         ({"PGCAST_BIND": ANYWHERE, "SECURE_CHANNELS": "false"}, ANYWHERE),
         ({"HOSTNAME": "container"}, "127.0.0.1"),
+        ({"REALTIME_IP_VERSION": "IPv6"}, "::1"),
+        ({"REALTIME_IP_VERSION": "IPv6", "JWT_SECRET": "x"}, "::"),
+        ({"REALTIME_IP_VERSION": "IPV4", "JWT_SECRET": "x"}, ANYWHERE),
+        ({"REALTIME_IP_VERSION": "IPv6", "PGCAST_BIND": "127.0.0.1"}, "127.0.0.1"),
     ],
 )
 def test_only_loopback_is_listened_on_unless_clients_are_authenticated_or_it_was_said(
@@ -170,7 +189,7 @@ def test_every_setting_has_a_variable_of_its_own_and_says_what_it_means():
 
 def test_an_address_that_would_let_everybody_in_must_be_meant():
     with pytest.raises(
-        SettingsError, match="everybody could come in; set JWT_SECRET, JWT_JWKS or .*, or say SECURE_CHANNELS=false"
+        SettingsError, match=r"everybody could come in; set JWT_SECRET, JWT_JWKS or .*, or say SECURE_CHANNELS=false"
     ):
         read_settings({"PGCAST_BIND": ANYWHERE})
 
@@ -178,3 +197,105 @@ def test_an_address_that_would_let_everybody_in_must_be_meant():
 def test_a_temporary_slot_cannot_be_a_failover_slot():
     with pytest.raises(SettingsError, match="PGCAST_FAILOVER_SLOT: a temporary slot cannot be one"):
         read_settings({"PGCAST_FAILOVER_SLOT": "true", "TEMPORARY_SLOT": "true"})
+
+
+def test_an_address_family_is_read_in_any_case():
+    for text in ("IPv6", "ipv6", "IPV6"):
+        assert read_settings({"DB_IP_VERSION": text}).db_ip_version is IpVersion.IPV6
+    assert read_settings().db_ip_version is None
+
+
+def test_trusted_proxies_are_addresses_and_networks_with_commas():
+    assert read_settings({"PGCAST_TRUSTED_PROXIES": "10.0.0.0/8, ::1,"}).trusted_proxies == ("10.0.0.0/8", "::1")
+
+
+@pytest.mark.parametrize(("given", "missing"), [("CERT", "KEY"), ("KEY", "CERT")])
+def test_tls_needs_a_certificate_and_its_key(given: str, missing: str):
+    with pytest.raises(SettingsError, match=f"PGCAST_TLS_{given} is set without PGCAST_TLS_{missing}; TLS needs both"):
+        read_settings({f"PGCAST_TLS_{given}": "some.pem"})
+
+
+def test_every_secret_of_the_settings_can_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    secrets = [str(field.alias) for field in Settings.model_fields.values() if is_secret(str(field.alias))]
+    assert {"DATABASE_URL", "DB_PASSWORD", "JWT_SECRET"} <= set(secrets)
+    contents = {
+        "JWT_JWKS": "https://hunter2.example/keys",
+        "PGCAST_PUBLISHABLE_KEYS": "sb_publishable_hunter2",
+        "PGCAST_SECRET_KEYS": "sb_secret_hunter2_hunter2",
+    }
+    for name in secrets:
+        assert f"{name}_FILE" in variables()
+        (tmp_path / name).write_text(contents.get(name, "hunter2") + "\n")
+        monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
+    settings = read_settings()
+    assert settings.jwt_secret is not None
+    assert settings.jwt_secret.get_secret_value() == settings.db_password.get_secret_value() == "hunter2"
+    assert "hunter2" not in repr(settings)
+
+
+def test_what_is_no_secret_is_shown():
+    assert not is_secret("PORT")
+    assert not is_secret("PGCAST_TLS_KEY")  # a path
+
+
+def test_a_mistyped_variable_of_ours_is_an_error_that_names_the_nearest(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PGCAST_WINDOW", "3")
+    with pytest.raises(SettingsError, match="PGCAST_WINDOW is no setting of pgcast; did you mean PGCAST_WINDOW_"):
+        read_settings()
+
+
+def test_variables_of_the_original_server_without_effect_are_no_settings_and_are_told(monkeypatch: pytest.MonkeyPatch):
+    assert not IGNORED.keys() & variables()
+    assert ignored_variables() == []
+    for name in IGNORED:
+        monkeypatch.setenv(name, "STREAM")
+    assert ignored_variables() == list(IGNORED)
+    assert read_settings() == read_settings({})
+
+
+PUBLIC_KEY = '{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"JWT_SECRET": "x"},
+        {"JWT_JWKS": PUBLIC_KEY},
+        {"JWT_JWKS": "https://auth.example/keys"},
+        {"PGCAST_PUBLISHABLE_KEYS": "sb_publishable_0123456789"},
+        {"PGCAST_SECRET_KEYS": " sb_secret_0123456789 , sb_secret_9876543210,"},
+    ],
+)
+def test_whatever_verifies_clients_makes_them_need_it(given: dict[str, str]):
+    settings = read_settings(given)
+    assert settings.authenticates
+    assert not settings.listens_on_loopback
+    assert not read_settings({**given, "SECURE_CHANNELS": "false"}).authenticates
+
+
+@pytest.mark.parametrize("text", ["ftp://keys", "keys.json", "file:///etc/passwd", "[]"])
+def test_a_key_set_is_json_or_a_url_of_http(text: str):
+    with pytest.raises(SettingsError, match=r"JWT_JWKS: expected a key set such as .* or a URL"):
+        read_settings({"JWT_JWKS": text})
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"keys":{}}', '{"keys":[]}', '{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}'])
+def test_a_key_set_that_verifies_nothing_is_an_error_that_does_not_repeat_it(text: str):
+    with pytest.raises(SettingsError, match="JWT_JWKS: (not a key set|no key of the key set)") as caught:
+        read_settings({"JWT_JWKS": text})
+    assert "c2VjcmV0" not in str(caught.value) + caught.value.hint
+
+
+@pytest.mark.parametrize("variable", ["PGCAST_PUBLISHABLE_KEYS", "PGCAST_SECRET_KEYS"])
+@pytest.mark.parametrize("text", ["sb_short", "secret_0123456789_0123456789", "sb_secret_0123456789,other"])
+def test_opaque_keys_must_look_like_some_and_are_not_repeated(variable: str, text: str):
+    with pytest.raises(SettingsError, match=f"{variable}: expected keys that begin with sb_") as caught:
+        read_settings({variable: text})
+    assert text not in str(caught.value) + caught.value.hint
+
+
+def test_a_key_cannot_be_public_and_secret():
+    both = {"PGCAST_PUBLISHABLE_KEYS": "sb_key_0123456789_01", "PGCAST_SECRET_KEYS": "sb_key_0123456789_01"}
+    with pytest.raises(SettingsError, match="PGCAST_SECRET_KEYS: a key of PGCAST_PUBLISHABLE_KEYS") as caught:
+        read_settings(both)
+    assert "0123456789" not in str(caught.value)

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from pgcast.cli.config import config
 from pgcast.cli.demo import demo
 from pgcast.cli.doctor import doctor
 from pgcast.cli.serve import serve
 from pgcast.cli.tail import tail
-from pgcast.cli.variables import list_variables
+from pgcast.cli.variables import ListingCommand
 
 app = typer.Typer(
     name="pgcast",
@@ -38,7 +39,8 @@ def main(
     """Change data capture and realtime server for PostgreSQL."""
 
 
-app.command("serve", epilog=list_variables())(serve)
+app.command("serve", cls=ListingCommand)(serve)
 app.command("demo")(demo)
 app.command("doctor")(doctor)
 app.command("tail")(tail)
+app.command("config")(config)

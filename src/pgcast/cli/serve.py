@@ -12,16 +12,17 @@ import uvloop
 from pgcast.app import Server
 from pgcast.cli.errors import report_errors
 from pgcast.cli.logs import set_up_logs
+from pgcast.cli.options import SetOption, parse_settings
 from pgcast.settings import read_settings
 
 if TYPE_CHECKING:
     from pgcast.settings import Settings
 
 
-def serve() -> None:
+def serve(set_: SetOption = None) -> None:
     """Follow the database and serve its changes over WebSockets; settings come from the environment."""
     with report_errors():
-        run_server(read_settings())
+        run_server(read_settings(parse_settings(set_)))
 
 
 def run_server(settings: Settings) -> None:

@@ -93,7 +93,7 @@ class Authenticator:
 
     async def load(self) -> None:
         """Fetch the key set, unless that was done a moment ago; when it returns, that has succeeded or failed."""
-        fetching = self._fetch_if_due(MISS_S)
+        fetching = self._fetch_if_due(MISS_S / 2)
         if fetching is not None:
             await asyncio.wait({fetching})
 

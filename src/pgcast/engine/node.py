@@ -28,7 +28,7 @@ from pgcast.engine.watch import LagLimits, Watch
 from pgcast.model.errors import DatabaseError, SlotBusy, SlotLost
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from pgcast.changes.payload import Payloads
     from pgcast.engine.acknowledged import Identity
@@ -45,6 +45,7 @@ _BUSY_RETRY_S = 0.25
 _PING_S = 1.0
 _EXPIRE_S = 1.0
 _TABLES_SHOWN = 50
+_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +141,12 @@ class Node:
         authenticator = self.authorization.authenticator
         if authenticator is not None:
             await authenticator.load()
-            self._tasks.append(asyncio.create_task(authenticator.run(), name="key set"))
+            self._tasks.append(asyncio.create_task(_for_ever("key set", authenticator.run), name="key set"))
             await self._say_what_waits()
         self._tasks += [
-            asyncio.create_task(self._ping(), name="pings"),
-            asyncio.create_task(self._expire(), name="expiries"),
-            asyncio.create_task(self.watch.run(), name="watch"),
+            asyncio.create_task(_for_ever("pings", self._ping), name="pings"),
+            asyncio.create_task(_for_ever("expiries", self._expire), name="expiries"),
+            asyncio.create_task(_for_ever("watch", self.watch.run), name="watch"),
             asyncio.create_task(self.pipeline.run(), name="pipeline"),
         ]
 
@@ -251,3 +252,13 @@ class Node:
         self.hub.sinks.lost()
         for client in list(self.clients):
             client.tell_gap()
+
+
+async def _for_ever(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Run what is to run until the end; if it fails all the same, say so and run it again."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            log.exception("a task of the node failed; it is started again", task=name)
+        await asyncio.sleep(_AGAIN_S)

@@ -19,6 +19,7 @@ from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgcast.model.errors import ConnectionFailed, SettingsError
+from pgcast.postgres.addresses import only_family
 from pgcast.postgres.refusals import Names, translate
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Target:
         password: Its password; never printed.
         sslmode: One of libpq's modes: disable, allow, prefer, require, verify-ca, verify-full.
         options: Server options of the user's own, as `-c name=value`; ours come after them and win.
+        family: An address family (socket.AF_INET, socket.AF_INET6): no other address of the host is tried; 0 for any.
         others: All other parameters of libpq by name, such as sslrootcert or target_session_attrs; never printed.
     """
 
@@ -87,6 +89,7 @@ class Target:
     password: str | None = field(default=None, repr=False)
     sslmode: str | None = None
     options: str = ""
+    family: int = 0
     others: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
@@ -200,7 +203,7 @@ async def connect_replication(target: Target, *, timeout_s: float) -> SqlConnect
 
 async def _connect(target: Target, conninfo: str, cursor_factory: Any, timeout_s: float) -> SqlConnection:
     try:
-        return await within(timeout_s, _open(conninfo, cursor_factory))
+        return await within(timeout_s, _open(await only_family(conninfo, target.family), cursor_factory))
     except psycopg.Error as error:
         raise translate(error, target.names(), otherwise=ConnectionFailed) from error
     except TimeoutError as error:

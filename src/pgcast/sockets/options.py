@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from pgcast.auth.proxies import TrustedProxies
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,7 @@ class SocketOptions:
         max_frame_bytes: The largest message a client may send.
         idle_s: A client that sends nothing for so long is gone; 0 waits for ever.
         close_s: How long a closing connection may take.
+        proxies: Whose X-Forwarded headers are believed.
     """
 
     high_bytes: int = 256 * 1024
@@ -25,6 +28,7 @@ class SocketOptions:
     max_frame_bytes: int = 5_000_000
     idle_s: float = 60.0
     close_s: float = 10.0
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
 
 
 def bound_kernel_buffer(sock: socket.socket | None, size_bytes: int) -> None:

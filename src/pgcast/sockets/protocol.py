@@ -21,6 +21,8 @@ from pgcast.sockets.handshake import Admission, Refusal
 from pgcast.sockets.options import bound_kernel_buffer
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from websockets.frames import Frame
     from websockets.protocol import Event
 
@@ -92,6 +94,7 @@ class Connection(asyncio.Protocol):
         members: How many joined channels share this connection.
         writes: How often something was written.
         heard_at_s: When the client last sent anything, on the loop's clock.
+        address: The client's, or the nearest proxy's that is not trusted; empty before the handshake.
     """
 
     def __init__(
@@ -101,6 +104,8 @@ class Connection(asyncio.Protocol):
         self.members = 0
         self.writes = 0
         self.heard_at_s = 0.0
+        self.address = ""
+        self._peer = ""
         self._switchboard = switchboard
         self._doorkeeper = doorkeeper
         self._options = options
@@ -121,6 +126,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._connections.add(self)
         self.heard_at_s = asyncio.get_running_loop().time()
+        self._peer = (transport.get_extra_info("peername") or ("",))[0]
         transport.set_write_buffer_limits(high=self._options.high_bytes, low=self._options.low_bytes)
         bound_kernel_buffer(transport.get_extra_info("socket"), self._options.kernel_bytes)
 
@@ -207,6 +213,7 @@ class Connection(asyncio.Protocol):
             self._end_within(self._options.close_s)
 
     def _answer_handshake(self, request: Request) -> None:
+        self.address = self._address_of(request)
         response = self._websocket.accept(request)
         if response.status_code != 101:
             self._websocket.send_response(response)
@@ -234,8 +241,19 @@ class Connection(asyncio.Protocol):
             self._flush()
             self._conversation = self._switchboard.connect(decision, self)
             return
-        log.info("handshake refused", status=decision.status, error=decision.error or "unknown vsn")
+        log.info(
+            "handshake refused",
+            status=decision.status,
+            error=decision.error or "unknown vsn",
+            client=self.address,
+        )
         self._websocket.send_response(_refused(decision))
+
+    def _address_of(self, request: Request) -> str:
+        headers = request.headers
+        return self._options.proxies.origin_of(
+            self._peer, headers.get_all("X-Forwarded-For"), headers.get_all("X-Forwarded-Proto")
+        ).address
 
     def _take_frame(self, frame: Frame) -> None:
         if frame.opcode is Opcode.TEXT or frame.opcode is Opcode.BINARY:
@@ -295,12 +313,17 @@ def _refused(refusal: Refusal) -> Response:
     return Response(refusal.status, _REASONS.get(refusal.status, "Refused"), headers, refusal.body)
 
 
-async def close_idle(connections: set[Connection], idle_s: float) -> None:
-    """Close, for ever and now and then, what has been silent for too long; one timer for all connections."""
+async def close_idle(connections: Collection[object], idle_s: float) -> None:
+    """Close, for ever and now and then, what has been silent for too long; one timer for all connections.
+
+    Args:
+        connections: All of the server's, plain HTTP ones among them: those are not ours to close.
+        idle_s: For how long a client may be silent; 0 for ever.
+    """
     loop = asyncio.get_running_loop()
     while idle_s > 0:
         await asyncio.sleep(min(idle_s / 4, 5.0))
         oldest_s = loop.time() - idle_s
         for connection in list(connections):
-            if connection.heard_at_s < oldest_s:
+            if isinstance(connection, Connection) and connection.heard_at_s < oldest_s:
                 connection.close(CloseCode.SERVICE_RESTART, f"nothing heard for {idle_s:g} s")

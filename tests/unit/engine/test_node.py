@@ -12,7 +12,7 @@ from fix_clock import Clock
 from pgcast.changes.payload import Payloads
 from pgcast.engine.backoff import Backoff
 from pgcast.engine.hub import HubLimits
-from pgcast.engine.node import Node, NodeLimits
+from pgcast.engine.node import Node, NodeLimits, _for_ever
 from pgcast.frames.codec import serializer_for
 from pgcast.model.errors import NotPrepared, SlotBusy, SlotLost
 from pgcast.model.lsn import Lsn
@@ -135,3 +135,22 @@ async def test_an_invalidated_slot_is_made_anew_at_the_start(source: MemorySourc
     assert source.dropped == 1
     assert node.pipeline.health.is_ready(clock.now_s)
     await node.stop()
+
+
+async def test_a_task_that_fails_is_said_and_started_again(monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.setattr("pgcast.engine.node._AGAIN_S", 0)
+    runs = []
+    again = asyncio.Event()
+
+    async def fail_once() -> None:
+        runs.append(1)
+        if len(runs) == 1:
+            raise RuntimeError("once")
+        again.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(_for_ever("tests", fail_once))
+    async with asyncio.timeout(5):
+        await again.wait()
+    task.cancel()
+    assert "a task of the node failed" in capsys.readouterr().out
