@@ -188,8 +188,9 @@ def _found(group: Group, reading: Reading, change: Change, access: Access) -> Fo
     if group.scan is None or access.denies(change.kind):
         return _NOBODY
     if access.refuses(change.kind):
-        concerned = group.concerned(change)
-        return Found(tuple(e.id for e in group.signature.entries if e.id in concerned and may_want(e)), ())
+        concerned = set(group.concerned(change))
+        ids = (entry.id for entry in group.signature.entries if entry.id in concerned and may_want(entry))
+        return Found(tuple(dict.fromkeys(ids)), ())
     found = group.scan.match(change, may_want)
     if found is None or access.columns is None:
         return found
