@@ -79,19 +79,19 @@ async def told(change: Change, sight: Sight, wanted: list[Entry], *, is_level: b
     hub.batch_done(now_s=0)
     for _ in range(3):
         await asyncio.sleep(0)
-    return [message for message in outlet.messages]
+    return list(outlet.messages)
 
 
 @settings(max_examples=500)
 @given(
-    st.sampled_from([Kind.INSERT, Kind.UPDATE, Kind.DELETE]),
-    sights,
-    st.lists(entries, min_size=1, max_size=3, unique_by=lambda entry: entry.id),
-    st.booleans(),
-    st.booleans(),
+    kind=st.sampled_from([Kind.INSERT, Kind.UPDATE, Kind.DELETE]),
+    sight=sights,
+    wanted=st.lists(entries, min_size=1, max_size=3, unique_by=lambda entry: entry.id),
+    is_legacy=st.booleans(),
+    has_key=st.booleans(),
 )
 def test_a_role_is_told_what_it_may_see_and_no_more(
-    kind: Kind, sight: Sight, wanted: list[Entry], is_legacy: bool, has_key: bool
+    kind: Kind, sight: Sight, wanted: list[Entry], *, is_legacy: bool, has_key: bool
 ):
     change = made(kind, has_key=has_key)
     ways = [asyncio.run(told(change, sight, wanted, is_level=level, is_legacy=is_legacy)) for level in (True, False)]

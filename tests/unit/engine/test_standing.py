@@ -1,4 +1,4 @@
-"""Channels and their rights on a node in memory: joins, new tokens, expiry, whatever the policies and the database do."""
+"""Channels and their rights on a node in memory: joins, new tokens, expiry, whatever policies and database do."""
 
 from __future__ import annotations
 
