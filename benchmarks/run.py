@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python benchmarks/run.py [capture|fanout|heartbeat|filters|all] [--rounds N]`, or `make bench`.
+"""Run the benchmarks: `python benchmarks/run.py [SCENARIO|all] [--rounds N]`, or `make bench`.
 
 The exit code is 0 whatever the ratios are, 1 when a client did not get exactly what was sent, 2 when something that is
 to be measured does not run.
@@ -11,7 +11,9 @@ import resource
 import sys
 from typing import TYPE_CHECKING
 
+from broadcast import broadcast
 from capture import capture
+from crowds import memory, presence, storm
 from database import database
 from fanout import fanout
 from filters import filters
@@ -24,13 +26,17 @@ if TYPE_CHECKING:
 
     from database import Database
     from filters import Costs
-    from report import Latencies, Results
+    from report import Figures, Latencies, Results
 
-_SCENARIOS: dict[str, Callable[[Database, int], Results | Latencies | Costs]] = {
+_SCENARIOS: dict[str, Callable[[Database, int], Results | Latencies | Costs | Figures]] = {
     "capture": capture,
     "fanout": fanout,
     "heartbeat": heartbeat,
     "filters": filters,
+    "broadcast": broadcast,
+    "presence": presence,
+    "memory": memory,
+    "storm": storm,
 }
 
 
@@ -56,7 +62,7 @@ def main() -> int:
 
 
 def _raise_file_limit() -> None:
-    """Allow the servers, which inherit it, a thousand sockets."""
+    """Allow ourselves and the servers, which inherit it, as many sockets as the system lets us have."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -30,6 +30,7 @@ _PGCAST_PATH = "/socket/websocket?vsn=2.0.0"
 _START_DEADLINE_S = 30.0
 _STOP_DEADLINE_S = 10.0
 _POLL_S = 0.02
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _US_PER_TICK = 1_000_000 // os.sysconf("SC_CLK_TCK")
 
 
@@ -54,6 +55,19 @@ class Server:
         # "pid (name) state ppid ..." with utime and stime as fields 14 and 15; the name may contain anything.
         fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) * _US_PER_TICK
+
+    def rss_bytes(self) -> int:
+        """Return the memory that it holds."""
+        return int(Path(f"/proc/{self.pid}/statm").read_text(encoding="utf-8").split()[1]) * _PAGE_BYTES
+
+
+def wait_until_quiet(server: Server) -> None:
+    """Return when a server has nothing to do any more, or after a while."""
+    for _ in range(100):
+        before_us = server.cpu_us()
+        time.sleep(0.1)
+        if server.cpu_us() - before_us <= _US_PER_TICK:
+            return
 
 
 @contextmanager
@@ -97,6 +111,19 @@ def ws() -> Iterator[Server]:
     """
     port = _free_port()
     with _running("ws", ["node", _HERE / "ws" / "server.js", str(port)], {}, port, "/", _listens) as server:
+        yield server
+
+
+@contextmanager
+def websockets() -> Iterator[Server]:
+    """Run the Python baseline until the block ends.
+
+    Raises:
+        MeasurementFailed: It does not run on this machine.
+    """
+    port = _free_port()
+    command: list[str | Path] = [sys.executable, _HERE / "websockets_server.py", str(port)]
+    with _running("websockets", command, {}, port, "/", _listens) as server:
         yield server
 
 

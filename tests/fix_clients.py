@@ -50,7 +50,7 @@ class Client:
 
     @property
     def is_python(self) -> bool:
-        return self.package == "realtime-py"
+        return self.package in PYTHON_VERSIONS
 
     def url(self, node: Node) -> str:
         # supabase-js is given the project's URL and knows the rest.
@@ -58,7 +58,10 @@ class Client:
 
     def command(self) -> list[str]:
         if self.is_python:
-            return [installed(".venv/realtime-2.34.1/bin/python"), str(ROOT / "tests/clients/python/listen.py")]
+            return [
+                installed(f".venv/realtime-{PYTHON_VERSIONS[self.package]}/bin/python"),
+                str(ROOT / "tests/clients/python/listen.py"),
+            ]
         installed("tests/clients/js/node_modules")
         return ["node", str(ROOT / "tests/clients/js/listen.mjs")]
 
@@ -69,13 +72,17 @@ def installed(path: str) -> str:
     return str(ROOT / path)
 
 
+PYTHON_VERSIONS = {"realtime-py": "2.34.1", "realtime-py-2-4-3": "2.4.3"}
+
 SUPABASE_JS = Client("supabase-js", "2.0.0", "/realtime/v1")
 SUPABASE_JS_V1 = Client("supabase-js", "1.0.0", "/realtime/v1")
 REALTIME_JS = Client("realtime-js", "2.0.0", "/socket")
 REALTIME_JS_V1 = Client("realtime-js", "1.0.0", "/realtime/v1")
+REALTIME_JS_2_15 = Client("realtime-js-2-15-6", None, "/socket")
 REALTIME_JS_2_10 = Client("realtime-js-2-10-7", None, "/socket")
 REALTIME_JS_1_7 = Client("realtime-js-1-7-5", None, "/socket")
 REALTIME_PY = Client("realtime-py", None, "/socket")
+REALTIME_PY_2_4 = Client("realtime-py-2-4-3", None, "/socket")
 
 JAVASCRIPT_CLIENTS = (SUPABASE_JS, SUPABASE_JS_V1, REALTIME_JS, REALTIME_JS_V1, REALTIME_JS_2_10)
 CLIENTS = (*JAVASCRIPT_CLIENTS, REALTIME_JS_1_7, REALTIME_PY)
@@ -185,6 +192,18 @@ class Application:
         await self._tell(leave=topic)
         line = await self.get("left")
         assert line == {"left": "ok", "topic": topic}, str(self)
+
+    async def act(self, topic: str, **command: object) -> Any:
+        """Send, track or untrack on a channel; return what the client says of it."""
+        await self._tell(topic=topic, **command)
+        return (await self.get("did"))["did"]
+
+    async def gets_presence(self, *keys: str) -> dict[str, Any]:
+        """Wait until just these keys are present; return the state."""
+        while True:
+            state: dict[str, Any] = (await self.get("presence"))["presence"]
+            if sorted(state) == sorted(keys):
+                return state
 
     async def _tell(self, **command: object) -> None:
         assert self._process.stdin is not None

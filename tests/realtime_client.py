@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from websockets.asyncio.client import connect
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from websockets.asyncio.client import ClientConnection
@@ -19,15 +20,18 @@ DEADLINE_S = 15.0
 class RealtimeClient:
     """One connection; speaks V2 unless told otherwise. Use with `async with`."""
 
-    def __init__(self, url: str, *, vsn: str | None = "2.0.0", **parameters: str) -> None:
+    def __init__(
+        self, url: str, *, vsn: str | None = "2.0.0", tls: ssl.SSLContext | None = None, **parameters: str
+    ) -> None:
         query = "&".join(f"{name}={value}" for name, value in {"vsn": vsn, **parameters}.items() if value is not None)
         self._url = f"{url}?{query}"
         self._is_v2 = vsn is not None and vsn.startswith("2.")
         self._ref = 0
+        self._tls = tls
         self.socket: ClientConnection
 
     async def __aenter__(self) -> Self:
-        self.socket = await connect(self._url, max_size=None, compression=None, ping_interval=None)
+        self.socket = await connect(self._url, max_size=None, compression=None, ping_interval=None, ssl=self._tls)
         return self
 
     async def __aexit__(self, *exc: object) -> None:

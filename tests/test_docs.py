@@ -17,7 +17,8 @@ from pgcast.model import errors
 from pgcast.settings import IGNORED, Settings, is_secret, variables
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*/*.md")])
+EXAMPLES = sorted(folder for folder in (ROOT / "examples").iterdir() if re.match(r"\d\d-", folder.name))
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 TASKS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
@@ -174,13 +175,25 @@ def test_a_page_shows_examples_as_they_are(page: Path):
         assert text == read(name), f"{name} differs"
 
 
-def test_every_example_is_shown():
+def test_every_example_that_is_one_file_is_shown():
     shown = {name for page in PAGES for name in re.findall(r"<!-- (examples/\S+) -->", page.read_text())}
     files = [path for path in (ROOT / "examples").rglob("*") if path.suffix in {".py", ".mjs"}]
-    assert shown == {named(path) for path in files}
+    assert {named(path) for path in files if path.parent not in EXAMPLES} <= shown
+
+
+@pytest.mark.parametrize("folder", EXAMPLES, ids=named)
+def test_every_example_that_is_a_folder_says_how_to_run_it_on_a_database_that_it_makes(folder: Path):
+    assert (folder / "init.sql").is_file()
+    text = (folder / "README.md").read_text()
+    assert code_blocks(text, "sh")
+    for name in re.findall(r"[\w-]+\.(?:py|mjs|sql|html|json)\b", text):
+        assert (folder / name).exists(), name
 
 
 def test_every_metric_is_documented():
-    made = re.findall(r'(_gauge|_counter|GaugeMetricFamily)\(\s*"(\w+)"', read("src/pgcast/engine/metrics.py"))
-    names = {f"{name}_total" if kind == "_counter" else name for kind, name in made}
+    made = re.findall(
+        r'(_gauge|_counter|GaugeMetricFamily|CounterMetricFamily)\(\s*"(\w+)"', read("src/pgcast/engine/metrics.py")
+    )
+    counters = {"_counter", "CounterMetricFamily"}
+    names = {f"{name}_total" if kind in counters else name for kind, name in made}
     assert names == {row[0].strip("`") for row in table_rows(read("docs/reference/metrics.md"))[2:]}

@@ -18,6 +18,7 @@ TESTED_ELSEWHERE = {
     "cli/serve.py": "tests/integration/test_commands.py",
     "cli/doctor.py": "tests/integration/cli/test_doctor.py",
     "cli/demo/command.py": "tests/integration/test_demo.py",
+    "cli/demo/folder.py": "tests/integration/test_demo.py",
     "cli/demo/rows.py": "tests/integration/test_demo.py",
     "cli/demo/running.py": "tests/integration/test_demo.py",
     "cli/demo/sample.py": "tests/integration/test_demo.py",

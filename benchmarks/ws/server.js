@@ -1,8 +1,9 @@
 // The Node baseline: the `ws` library, sending to each of its clients.
 //
-// A text that names `publish` is an order, any other is a join:
+// A text that names `publish` is an order:
 //   {"publish": 100, "first": 1, "before": "...", "after": "..."}
-// sends 100 messages to everybody who joined, each `before`, its number, `after`. What makes it as fast as ws goes:
+// sends 100 messages to everybody who joined, each `before`, its number, `after`. A text that is a push of the protocol,
+// ["1",null,"realtime:bench","broadcast",{...}], is relayed to everybody else. Any other is a join. What makes it as fast as ws goes:
 // messages are made once, as Buffers, and each client's socket is corked for all that one turn of the loop brought, so
 // that a turn is one write per client.
 //
@@ -15,15 +16,21 @@ let messages = [];
 function flush() {
   for (const client of joined) {
     client._socket.cork();
-    for (const message of messages) client.send(message, { binary: false });
+    for (const { message, sender } of messages) {
+      if (sender !== client) client.send(message, { binary: false });
+    }
     client._socket.uncork();
   }
   messages = [];
 }
 
-function publish({ publish: count, first, before, after }) {
+function add(text, sender) {
   if (messages.length === 0) setImmediate(flush);
-  for (let number = first; number < first + count; number++) messages.push(Buffer.from(before + number + after));
+  messages.push({ message: Buffer.from(text), sender });
+}
+
+function publish({ publish: count, first, before, after }) {
+  for (let number = first; number < first + count; number++) add(before + number + after);
 }
 
 const server = new WebSocketServer({
@@ -31,6 +38,7 @@ const server = new WebSocketServer({
   port: Number(process.argv[2]),
   perMessageDeflate: false,
   skipUTF8Validation: true,
+  backlog: 4096,
 });
 server.on("connection", (client) => {
   client.on("error", () => client.terminate());
@@ -38,8 +46,10 @@ server.on("connection", (client) => {
   client.on("message", (bytes) => {
     const text = bytes.toString();
     if (text.startsWith('{"publish"')) return publish(JSON.parse(text));
+    const [, , topic, event, payload] = JSON.parse(text);
+    if (event === "broadcast") return add(JSON.stringify([null, null, topic, event, payload]), client);
     joined.add(client);
-    client.send("Subscribed to PostgreSQL");
+    client.send('["1","1","realtime:bench","phx_reply",{"Subscribed to PostgreSQL":true}]');
   });
 });
 server.on("listening", () => console.log("READY"));

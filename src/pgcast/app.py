@@ -41,9 +41,10 @@ from pgcast.sockets.handshake import Admission, Refusal, TokenDoorkeeper
 from pgcast.sockets.options import SocketOptions
 from pgcast.sockets.protocol import Connection, close_idle
 from pgcast.state import StateFile
+from pgcast.web.broadcast import BroadcastRoute, HttpLimits
 from pgcast.web.forwarded import Forwarded
 from pgcast.web.routes import make_web, metrics_route
-from pgcast.web.tls import server_context
+from pgcast.web.tls import keep_renewed, server_context
 
 if TYPE_CHECKING:
     import ssl
@@ -115,7 +116,14 @@ def make_node(settings: Settings) -> Node:
             hold_s=settings.hold_s,
             legacy_as_text=settings.legacy_values is LegacyValues.TEXT,
         ),
-        client=Limits(max_channels=settings.max_channels, private_only=settings.private_only),
+        client=Limits(
+            private_only=settings.private_only,
+            max_channels=settings.max_channels,
+            max_payload_bytes=settings.max_payload_bytes,
+            max_messages_per_s=settings.max_messages_per_s,
+            max_presence_per_s=settings.max_presence_per_s,
+            max_presence_calls=settings.max_presence_calls,
+        ),
         lag=LagLimits(
             warn_bytes=settings.lag_warn_mb * _MB,
             max_bytes=settings.max_replication_lag_mb * _MB,
@@ -126,7 +134,7 @@ def make_node(settings: Settings) -> Node:
     )
     backoff = Backoff(settings.db_reconnect_backoff_min / 1000, settings.db_reconnect_backoff_max / 1000)
     authorization = Authorization(make_authenticator(settings), PostgresPolicies(target))
-    return Node(database, Payloads(), limits, backoff, authorization)
+    return Node(database, Payloads(max_bytes=settings.max_record_bytes), limits, backoff, authorization)
 
 
 def make_authenticator(settings: Settings) -> Authenticator | None:
@@ -216,7 +224,11 @@ class Server:
         options = SocketOptions(max_frame_bytes=settings.max_frame_bytes, idle_s=settings.idle_s, proxies=proxies)
         doorkeeper = TokenDoorkeeper(node.authorization.authenticator)
         switchboard = _Switchboard(node, by_subject=settings.resume is ResumeBy.IDENTITY)
-        routes = [*self._routes, *([metrics_route(registry_of(node))] if settings.exposes_metrics else [])]
+        routes = [
+            *self._routes,
+            _broadcast_route(node, settings),
+            *([metrics_route(registry_of(node))] if settings.exposes_metrics else []),
+        ]
         config = uvicorn.Config(
             Forwarded(make_web(node.pipeline.health, routes), proxies),
             http="httptools",
@@ -250,15 +262,19 @@ class Server:
         )
         _tell_what_matters(settings)
         connections = server.server_state.connections
-        garbage = asyncio.create_task(_collect_garbage(lambda: len(connections)))
-        idle = asyncio.create_task(close_idle(connections, settings.idle_s))
-        for task in (garbage, idle):
-            task.add_done_callback(_say_why)
+        chores = [
+            asyncio.create_task(_collect_garbage(lambda: len(connections))),
+            asyncio.create_task(close_idle(connections, settings.idle_s)),
+        ]
+        if tls is not None and settings.tls_cert is not None and settings.tls_key is not None:
+            chores.append(asyncio.create_task(keep_renewed(tls, settings.tls_cert, settings.tls_key)))
+        for chore in chores:
+            chore.add_done_callback(_say_why)
         try:
             await server.serve(sockets=[listening])
         finally:
-            idle.cancel()
-            garbage.cancel()
+            for chore in chores:
+                chore.cancel()
 
 
 class _State:
@@ -394,6 +410,16 @@ class _Switchboard:
         return self._node.connect(
             admission.serializer, outlet, identity, claims=admission.claims, headers=admission.headers
         )
+
+
+def _broadcast_route(node: Node, settings: Settings) -> BroadcastRoute:
+    limits = HttpLimits(
+        max_payload_bytes=settings.max_payload_bytes,
+        max_body_bytes=settings.max_frame_bytes,
+        max_messages_per_s=settings.max_messages_per_s,
+    )
+    asked = node.authorization
+    return BroadcastRoute(node.rooms, asked.claims_of_request, asked.may_publish, limits, node.limited)
 
 
 def _identity_of(admission: Admission, by_subject: bool) -> Identity | None:  # noqa: FBT001 - one of two ways

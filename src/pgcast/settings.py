@@ -180,8 +180,35 @@ class Settings(BaseSettings):
     max_joins_per_s: int = Field(
         0, alias="PGCAST_MAX_JOINS_PER_S", ge=0, description="joins a second, all connections together; 0: no limit"
     )
+    max_messages_per_s: float = Field(
+        0,
+        alias="PGCAST_MAX_MESSAGES_PER_S",
+        ge=0,
+        description="what one connection (over HTTP: one address) may send a second, on average; 0: no limit",
+    )
+    max_presence_per_s: float = Field(
+        0,
+        alias="PGCAST_MAX_PRESENCE_PER_S",
+        ge=0,
+        description="presence messages that one channel may send a second, on average; 0: no limit",
+    )
+    max_presence_calls: int = Field(
+        0, alias="PGCAST_MAX_PRESENCE_CALLS", ge=0, description="those within 30 seconds; 0: no limit"
+    )
+    max_payload_kb: int = Field(
+        3000,
+        alias="PGCAST_MAX_PAYLOAD_KB",
+        ge=0,
+        description="the payload of one broadcast or presence (n * 1000 + 500 bytes pass); 0: no limit",
+    )
     max_frame_bytes: int = Field(
         5_000_000, alias="PGCAST_MAX_FRAME_BYTES", ge=1024, description="the largest message a client may send"
+    )
+    max_record_bytes: int = Field(
+        0,
+        alias="MAX_RECORD_BYTES",
+        ge=0,
+        description="a larger change comes with its short values alone; 0: no limit",
     )
     idle_s: float = Field(
         60, alias="PGCAST_IDLE_S", ge=0, description="close clients that send nothing for so long; 0: never"
@@ -311,6 +338,11 @@ class Settings(BaseSettings):
     def authenticates(self) -> bool:
         """Whether clients need a token or an opaque key."""
         return self.secure_channels and self.can_authenticate
+
+    @property
+    def max_payload_bytes(self) -> int:
+        """What one broadcast or presence may take; 0 for no limit."""
+        return self.max_payload_kb * 1000 + 500 if self.max_payload_kb else 0
 
     @model_validator(mode="after")
     def _check_slot(self) -> Self:

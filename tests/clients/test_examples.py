@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
-from queue import Empty, Queue
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
 
 from fix_node import Node, NodeFactory, clean_environment
+from programs import Program
 
 if TYPE_CHECKING:
     from pgcast.devdb.template import Database
 
 ROOT = Path(__file__).parents[2]
 JS = ROOT / "tests/clients/js"
-DEADLINE_S = 30.0
 
 # What runs an example, by its folder, and where its client is told that the server is.
 PROGRAMS = {
@@ -28,8 +25,8 @@ PROGRAMS = {
 }
 
 
-class Example:
-    """A running example. Use with `with`."""
+class Example(Program):
+    """A running example."""
 
     def __init__(self, name: str, node: Node, folder: Path, *, key: str = "none") -> None:
         program, url = PROGRAMS[name.partition("/")[0]]
@@ -37,42 +34,10 @@ class Example:
         script = folder / Path(name).name
         script.write_text((ROOT / "examples" / name).read_text())
         (folder / "node_modules").symlink_to(JS / "node_modules")
-        self._command = [*program, str(script)]
-        self._environment = {**clean_environment(), "PGCAST_URL": url.format(port=node.port), "PGCAST_KEY": key}
-        self._lines: Queue[str] = Queue()
-        self.said: list[str] = []
-
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            self._command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        super().__init__(
+            [*program, str(script)],
+            {**clean_environment(), "PGCAST_URL": url.format(port=node.port), "PGCAST_KEY": key},
         )
-        self._reading = threading.Thread(target=self._read)
-        self._reading.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._reading.join()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self._lines.put(line)
-
-    def wait_for(self, *words: str) -> None:
-        """Read on until a line has all these words, in whatever case."""
-        ends = time.monotonic() + DEADLINE_S
-        while True:
-            try:
-                line = self._lines.get(timeout=max(0.0, ends - time.monotonic()))
-            except Empty:
-                raise AssertionError(f"no line with {words} in:\n{''.join(self.said)}") from None
-            self.said.append(line)
-            if all(word.lower() in line.lower() for word in words):
-                return
 
 
 @pytest.mark.parametrize(

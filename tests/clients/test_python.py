@@ -142,3 +142,27 @@ async def test_a_table_that_does_not_exist_is_an_error_until_it_exists(shared_no
         schema.execute("insert into nope values (2)")
         assert seen(await app.gets_changes(1)) == [("bad", 0, "INSERT", 2)]
     assert not app.unread("change")
+
+
+async def test_a_row_that_is_too_large_for_the_client_comes_shortened_when_it_is_back(
+    shared_node: Node, schema: Schema
+):
+    channel = {"topic": "room", "bindings": [schema.binding("*", "todos")]}
+    config = {"params": {"resume": "a-python-application"}}
+    async with application(
+        REALTIME_PY, shared_node, channel, may_log=("connection closed", "Connection with server closed"), **config
+    ) as app:
+        await app.gets_status("SUBSCRIBED", "room")
+        schema.execute("insert into todos values (1, 'small')")
+        schema.execute("insert into todos values (2, repeat('x', 1048576))")
+        schema.execute("insert into todos values (3, 'small')")
+        changes = {}
+        while 3 not in changes:
+            (line,) = await app.gets_changes(1)
+            data = line["change"]["data"]
+            changes[data["record"]["id"]] = (data["record"], data["errors"])
+    assert changes == {
+        1: ({"id": 1, "title": "small", "done": False}, None),
+        2: ({"id": 2, "done": False}, ["Error 413: Payload Too Large"]),
+        3: ({"id": 3, "title": "small", "done": False}, None),
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fix_node import Node, NodeFactory
@@ -202,3 +204,38 @@ async def test_text_values_for_the_oldest_clients(published: Database, start_nod
         published.execute("insert into todos values (1, 'milk')")
         message = await client.receive()
     assert message["payload"]["record"] == {"id": "1", "title": "milk", "done": "f"}
+
+
+async def test_a_change_over_the_limit_comes_shortened_to_everybody(published: Database, start_node: NodeFactory):
+    node = start_node(published.dsn, MAX_RECORD_BYTES="1000")
+    async with RealtimeClient(node.url) as client, RealtimeClient(node.url, vsn="1.0.0") as old:
+        await client.join("realtime:room", {**TODOS, "filter": "title=like.x%"})
+        await old.push("realtime:public:todos", "phx_join", {})
+        await old.receive()
+        published.execute("insert into todos values (1, repeat('x', 1000))")
+        published.execute("update todos set title = 'xyz'")
+        long, short = await client.changes(2)
+        legacy = (await old.receive())["payload"]
+    assert long["record"] == legacy["record"] == {"id": 1, "done": False}
+    assert long["errors"] == legacy["errors"] == ["Error 413: Payload Too Large"]
+    assert len(long["columns"]) == len(legacy["columns"]) == 3
+    assert (short["record"]["title"], short["errors"]) == ("xyz", None)
+
+
+async def test_a_client_that_closes_with_1009_gets_less_from_then_on_also_after_a_restart(
+    published: Database, start_node: NodeFactory, tmp_path: Path
+):
+    node = start_node(published.dsn, PGCAST_STATE_DIR=str(tmp_path / "state"))
+    async with RealtimeClient(node.url, resume="tab-1") as client:
+        await client.join("realtime:room", TODOS)
+        published.execute("insert into todos values (1, repeat('x', 1048576))")
+        (whole,) = await client.changes(1)
+        assert whole["errors"] is None
+        await client.socket.close(1009)
+    node.stop()
+    node.start()
+    async with RealtimeClient(node.url, resume="tab-1") as client:
+        await client.join("realtime:room", TODOS)
+        (short,) = await client.changes(1)
+        assert short["errors"] == ["Error 413: Payload Too Large"]
+        assert short["record"] == {"id": 1, "done": False}

@@ -4,103 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 import psycopg
 import pytest
 
-from fix_node import clean_environment, free_port
+from fix_demo import Demo, processes_with
+from fix_node import free_port
 from realtime_client import RealtimeClient
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-START_S = 60.0
-STOP_S = 30.0
-
-
-class Demo:
-    """A running demo."""
-
-    def __init__(self, *options: str, **environment: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pgcast", "demo", *options],
-            env={**clean_environment(), **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.lines: list[str] = []
-
-    def read_until(self, pattern: str) -> re.Match[str]:
-        """Read what it prints up to a line with the pattern; the test's own deadline bounds the wait."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line)
-            if match := re.search(pattern, line):
-                return match
-        raise AssertionError(f"it ended: {''.join(self.lines)} {self.end()[1]}")
-
-    def wait_until_serving(self) -> None:
-        self.port = int(self.read_until(r"open http://localhost:(\d+)/")[1])
-        self.dsn = self.read_until(r'psql "(.*)"')[1]
-        self.folder = Path(unquote(self.dsn.partition("host=")[2].partition("&")[0])).parent
-
-    @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/socket/websocket"
-
-    def get(self, path: str) -> tuple[int, str, bytes]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as response:
-            return response.status, response.headers["content-type"], response.read()
-
-    def end(self) -> tuple[int, str]:
-        """Wait for the end; return the exit code and what was printed as errors."""
-        _, errors = self.process.communicate(timeout=STOP_S)
-        return self.process.returncode, errors
-
-    def assert_nothing_is_left(self) -> None:
-        assert not self.folder.exists()
-        assert processes_with(str(self.folder)) == []
-
-
-def processes_with(text: str) -> list[int]:
-    """The processes that name a text in their command line: Postgres names its folders there."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            try:
-                line = (folder / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if text.encode() in line:
-                found.append(int(folder.name))
-    return found
-
-
-@pytest.fixture
-def demos() -> Iterator[list[Demo]]:
-    """Those that a test started, to be ended however the test ends."""
-    started: list[Demo] = []
-    yield started
-    for demo in started:
-        if demo.process.poll() is None:
-            demo.process.terminate()
-            demo.end()
-        for pipe in (demo.process.stdout, demo.process.stderr):
-            if pipe is not None:
-                pipe.close()
 
 
 async def test_it_serves_a_page_and_every_kind_of_change_and_ends_after_its_duration(demos: list[Demo]):
@@ -213,6 +128,35 @@ def test_an_option_that_makes_no_sense_is_said(demos: list[Demo], options: list[
     code, errors = demo.end()
     assert code == 2
     assert options[0] in errors
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [(None, "has no init.sql"), ("create tabel t ()", 'syntax error at or near "tabel"'), ("\xff", "invalid byte")],
+)
+def test_a_folder_that_cannot_be_used_is_said_in_one_line(
+    demos: list[Demo], tmp_path: Path, sql: str | None, words: str
+):
+    if sql is not None:
+        (tmp_path / "init.sql").write_bytes(sql.encode("latin-1"))
+    demo = Demo("--port", "0", "--folder", str(tmp_path))
+    demos.append(demo)
+    code, errors = demo.end()
+    assert code == 1
+    assert errors.startswith("pgcast: ")
+    assert words in errors.splitlines()[0]
+    assert "Traceback" not in errors
+
+
+async def test_a_folder_without_a_page_is_shown_in_the_inspector(demos: list[Demo], tmp_path: Path):
+    (tmp_path / "init.sql").write_text(
+        "create table mine (id int primary key); create publication supabase_realtime for table mine"
+    )
+    demo = Demo("--port", "0", "--folder", str(tmp_path))
+    demos.append(demo)
+    demo.wait_until_serving()
+    assert demo.get("/inspector/app.js")[0] == 200
+    assert [table["table"] for table in json.loads(demo.get("/demo/rows")[2])["tables"]] == ["mine"]
 
 
 async def test_a_table_that_somebody_adds_is_followed_and_a_table_that_is_missing_is_survived(demos: list[Demo]):

@@ -4,9 +4,10 @@ import json
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pgcast.frames.broadcast import Broadcast, frame_of, read_broadcast
 from pgcast.frames.codec import serializer_for
 from pgcast.frames.message import BinaryPayload, Message, UserBroadcast
-from pgcast.frames.payloads import read_join
+from pgcast.frames.payloads import read_join, read_presence
 from pgcast.frames.websocket import frame_header, text_frame
 from pgcast.model.errors import FrameError
 
@@ -171,3 +172,76 @@ def test_a_header_tells_the_length_in_the_shortest_form(length):
 @given(st.binary(max_size=70_000))
 def test_a_frame_is_its_header_and_its_payload(payload):
     assert text_frame(payload) == frame_header(len(payload)) + payload
+
+
+@relaxed
+@given(topic=names, event=texts, value=json_values, id_=st.none() | st.uuids().map(str), is_text=st.booleans())
+def test_a_broadcast_says_the_same_in_both_serializers(topic, event, value, id_, is_text):
+    data = json.dumps(value).encode()
+    broadcast = Broadcast(event, data, id=id_, is_text=is_text)
+    meta = {} if id_ is None else {"meta": {"id": id_}}
+    expected = {"type": "broadcast", "event": event, "payload": value, **meta}
+
+    (_, old), (opcode, new) = (content_of(frame_of(broadcast, topic, serializer)) for serializer in (V1, V2))
+    assert json.loads(old) == {"topic": topic, "event": "broadcast", "payload": expected, "ref": None}
+    if opcode == 1:
+        assert is_text or len(event.encode()) > 255
+        assert json.loads(new) == [None, None, topic, "broadcast", expected]
+    else:
+        assert user_broadcast_in(new) == (topic, event, meta.get("meta"), True, data)
+
+
+@relaxed
+@given(topic=names, event=names, data=st.binary())
+def test_raw_bytes_come_out_as_they_came(topic, event, data):
+    broadcast = Broadcast(event, data, is_json=False)
+
+    assert frame_of(broadcast, topic, V1) is None
+    assert user_broadcast_in(content_of(frame_of(broadcast, topic, V2))[1]) == (topic, event, None, False, data)
+
+
+@relaxed
+@given(frame=st.binary() | binary_frames | broken(binary_frames))
+def test_whatever_is_pushed_is_relayed_as_something_that_clients_can_read(frame):
+    with contextlib.suppress(FrameError):
+        broadcast = read_broadcast(V2.decode_binary(frame).payload)
+        if broadcast is not None:
+            for serializer in (V1, V2):
+                relayed = frame_of(broadcast, "realtime:t", serializer)
+                opcode, content = (1, b"{}") if relayed is None else content_of(relayed)
+                if opcode == 1:
+                    json.loads(content)
+                elif (read := user_broadcast_in(content))[3]:
+                    json.loads(read[4])
+
+
+@relaxed
+@given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+def test_any_presence_payload_is_a_request_or_a_frame_error(payload):
+    with contextlib.suppress(FrameError):
+        request = read_presence(payload)
+        if request.members is not None:
+            assert isinstance(json.loads(b"{%b}" % request.members), dict)
+
+
+def content_of(frame):
+    """Return the opcode and the payload of a WebSocket frame."""
+    length = next(length for length in (2, 4, 10) if len(frame) - length < (126, 65536, 2**63)[length // 4])
+    return frame[0] & 0x0F, frame[length:]
+
+
+def user_broadcast_in(content):
+    """Read a user broadcast as a client does: topic, event, metadata, whether it is JSON, data."""
+    assert content[0] == 4
+    topic, event, metadata = content[1:4]
+    parts, at = [], 5
+    for size in (topic, event, metadata):
+        parts.append(content[at : at + size])
+        at += size
+    return (
+        parts[0].decode(),
+        parts[1].decode(),
+        json.loads(parts[2]) if parts[2] else None,
+        content[4] != 0,
+        content[at:],
+    )

@@ -9,7 +9,9 @@ from making import INT8, TEXT
 from pgoutput import TODOS_OID
 
 from pgcast.changes.oids import builtin_shape
+from pgcast.engine.partitions import Attached
 from pgcast.engine.ports import Database, Observation, PublishedTable, StreamStart
+from pgcast.model.errors import StreamEnded
 from pgcast.model.lsn import Lsn
 from pgcast.model.relation import Table
 from pgcast.model.snapshot import Snapshot
@@ -33,6 +35,7 @@ class MemorySource:
         opened_after: The position that each opened stream was asked to start after.
         dropped: How often the slot was dropped.
         drop_failure: Raised instead, while there is one.
+        server_version: Of the server.
         statuses: The status updates, `(received, flushed, reply_requested)`.
     """
 
@@ -44,6 +47,8 @@ class MemorySource:
         self.is_open = False
         self.dropped = 0
         self.drop_failure: Exception | None = None
+        self.server_version = 180_004
+        self._is_read = False
         self._batches: asyncio.Queue[list[bytes] | Exception] = asyncio.Queue()
 
     def send(self, *batch: bytes) -> None:
@@ -60,12 +65,21 @@ class MemorySource:
             raise self.refusals.pop(0)
         self.opened_after.append(after)
         self.is_open = True
-        start = StreamStart(database="5", server_version=180_004, slot="s", **self.next_start)  # type: ignore[arg-type]
+        start = StreamStart(
+            database="5",
+            server_version=self.server_version,
+            slot="s",
+            **self.next_start,  # type: ignore[arg-type]
+        )
         self.next_start = {**self.next_start, "slot_created": False}
         return start
 
     async def read(self) -> Sequence[bytes]:
-        batch = await self._batches.get()
+        self._is_read = True
+        try:
+            batch = await self._batches.get()
+        finally:
+            self._is_read = False
         if isinstance(batch, Exception):
             raise batch
         return batch
@@ -82,6 +96,8 @@ class MemorySource:
 
     async def close(self) -> None:
         self.is_open = False
+        if self._is_read and self._batches.empty():
+            self.break_off(StreamEnded("the replication connection was closed"))
 
 
 class MemoryCatalog:
@@ -93,6 +109,7 @@ class MemoryCatalog:
         is_silent: Nothing is answered, until it is set to False.
         roles: The roles that exist, and what they see of which table.
         fingerprint: Of the roles.
+        partitions: What is attached.
     """
 
     def __init__(self) -> None:
@@ -103,6 +120,7 @@ class MemoryCatalog:
         self.described: list[str] = []
         self.roles: dict[str, dict[int, Sight]] = {}
         self.fingerprint = "1"
+        self.partitions: frozenset[tuple[int, int, int]] = frozenset()
 
     async def describe(self, relation: Relation) -> Table:
         self.described.append(relation.name)
@@ -129,6 +147,10 @@ class MemoryCatalog:
     async def fingerprint_of_roles(self) -> str:
         await self._answer()
         return self.fingerprint
+
+    async def attached(self) -> Attached:
+        await self._answer()
+        return Attached(self.partitions, self.seen)
 
     async def canonical_text(self, type_shape: TypeShape, text: str) -> bytes:
         raise AssertionError(f"{type_shape.name} {text!r} is canonical without the database")

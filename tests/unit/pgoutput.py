@@ -8,9 +8,9 @@ TODOS_OID = 16_400
 COMMITTED_US = 820_000_000_000_000  # since 2000-01-01
 
 
-def wal_data(message: bytes) -> bytes:
+def wal_data(message: bytes, lsn: int = 0) -> bytes:
     # w | start of the WAL data: 8 | end of WAL on the server: 8 | time: 8 | message
-    return struct.pack(">BQQq", ord("w"), 0, 0, COMMITTED_US) + message
+    return struct.pack(">BQQq", ord("w"), lsn, 0, COMMITTED_US) + message
 
 
 def keepalive(wal_end: int, *, reply_requested: bool = False) -> bytes:
@@ -40,11 +40,11 @@ def relation() -> bytes:
     return wal_data(b"R" + struct.pack(">I", TODOS_OID) + b"public\0todos\0d" + struct.pack(">H", 2) + columns)
 
 
-def insert(row_id: int, title: str = "milk") -> bytes:
+def insert(row_id: int, title: str = "milk", *, lsn: int = 0) -> bytes:
     texts = [str(row_id).encode(), title.encode()]
     values = b"".join(b"t" + struct.pack(">I", len(text)) + text for text in texts)
     # I | OID: 4 | N | number of columns: 2 | values
-    return wal_data(b"I" + struct.pack(">I", TODOS_OID) + b"N" + struct.pack(">H", 2) + values)
+    return wal_data(b"I" + struct.pack(">I", TODOS_OID) + b"N" + struct.pack(">H", 2) + values, lsn)
 
 
 def truncate() -> bytes:

@@ -281,7 +281,7 @@ def test_a_key_set_is_json_or_a_url_of_http(text: str):
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"keys":{}}', '{"keys":[]}', '{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}'])
 def test_a_key_set_that_verifies_nothing_is_an_error_that_does_not_repeat_it(text: str):
-    with pytest.raises(SettingsError, match="JWT_JWKS: (not a key set|no key of the key set)") as caught:
+    with pytest.raises(SettingsError, match=r"JWT_JWKS: (not a key set|no key of the key set)") as caught:
         read_settings({"JWT_JWKS": text})
     assert "c2VjcmV0" not in str(caught.value) + caught.value.hint
 

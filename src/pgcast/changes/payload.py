@@ -7,12 +7,14 @@ Source: the realtime protocol's `postgres_changes` message (`data`), and the fla
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
+from pgcast.changes.limits import TOO_LARGE, short_object
 from pgcast.changes.values import renderer, text_renderer
 from pgcast.model.change import ABSENT, Kind
 
@@ -28,6 +30,7 @@ _MAX_TABLES: Final = 4096  # whose constant parts are kept
 _MAX_VIEWS: Final = 256  # of one table
 
 _NO_ERRORS: Final = b',"errors":null,"position":"'
+_TOO_LARGE: Final = b',"errors":%b,"position":"' % TOO_LARGE
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -51,12 +54,17 @@ class Payloads:
     """Renders changes, and keeps the constant parts of each table that it met.
 
     A change must have its `transaction` and `index`.
+
+    Args:
+        max_tables: Of how many tables the constant parts are kept.
+        max_bytes: What is larger comes short, see `short`; 0 for no limit.
     """
 
-    __slots__ = ("_max_tables", "_parts")
+    __slots__ = ("_max_bytes", "_max_tables", "_parts")
 
-    def __init__(self, max_tables: int = _MAX_TABLES) -> None:
+    def __init__(self, max_tables: int = _MAX_TABLES, *, max_bytes: int = 0) -> None:
         self._max_tables = max_tables
+        self._max_bytes = max_bytes or sys.maxsize
         self._parts: dict[Table, _Parts] = {}
 
     def current(self, change: Change) -> bytes:
@@ -67,7 +75,8 @@ class Payloads:
         """
         # fast path: per change and view
         parts = self._parts.get(change.table) or self._parts_of(change.table)
-        return _join(change, parts.heads[change.kind], parts.columns, change.record, change.old_record)
+        payload = _join(change, parts.heads[change.kind], parts.columns, change.record, change.old_record)
+        return payload if len(payload) <= self._max_bytes else self.short(change)
 
     def view(self, change: Change, select: tuple[str, ...], visible: frozenset[str] | None = None) -> bytes:
         """Return what `current` returns, with some columns alone: those of the key and those selected, if visible.
@@ -83,7 +92,18 @@ class Payloads:
             None if values is None else _object(view.typed_columns, [values[place] for place in view.places])
             for values in (change.values, change.old_values)
         )
-        return _join(change, parts.heads[change.kind], view.columns, record, old_record)
+        payload = _join(change, parts.heads[change.kind], view.columns, record, old_record)
+        return payload if len(payload) <= self._max_bytes else self.short(change, select, visible)
+
+    def short(self, change: Change, select: tuple[str, ...] = (), visible: frozenset[str] | None = None) -> bytes:
+        """Return what `current` and `view` return of a change that is too large: short values alone, and an error."""
+        parts = self._parts_of(change.table)
+        view = parts.view(change.table, select, visible)
+        record, old_record = (
+            None if values is None else short_object(view.typed_columns, [values[place] for place in view.places])
+            for values in (change.values, change.old_values)
+        )
+        return _join(change, parts.heads[change.kind], view.columns, record, old_record, _TOO_LARGE)
 
     def refused(self, change: Change, error: str) -> bytes:
         """Return what is told in place of a row: the table, the time and the error, without columns and values.
@@ -94,7 +114,7 @@ class Payloads:
         record = None if change.values is None else b"{}"
         old_record = None if change.old_values is None else b"{}"
         errors = b',"errors":%b,"position":"' % orjson.dumps([error])
-        return _join(change, parts.heads[change.kind], b'","columns":[]', record, old_record, errors=errors)
+        return _join(change, parts.heads[change.kind], b'","columns":[]', record, old_record, errors)
 
     def legacy(self, change: Change, *, as_text: bool, visible: frozenset[str] | None = None) -> bytes:
         """Return the payload of the oldest protocol.
@@ -108,26 +128,31 @@ class Payloads:
             visible: Names of the columns that the reader may see; None for all.
         """
         parts = self._parts_of(change.table)
-        if visible is not None and change.kind is not Kind.TRUNCATE:
-            view = parts.view(change.table, (), visible)
-            places = view.text_columns if as_text else view.typed_columns
-            record, old_record = (
-                None
-                if values is None
-                else _object(places, [values[place] for place in view.places], is_whole=change.kind is Kind.DELETE)
-                for values in (change.values, change.old_values)
-            )
-            return _join(change, parts.heads[change.kind], view.flagged_columns, record, old_record)
-        columns = b'"' if change.kind is Kind.TRUNCATE else parts.flagged_columns
+        view = parts.view(change.table, (), visible)
+        columns = b'"' if change.kind is Kind.TRUNCATE else view.flagged_columns
         record, old_record = change.record, change.old_record
-        if as_text:
-            if change.values is not None:
-                record = _object(parts.text_columns, change.values)
-            if change.old_values is not None:
-                old_record = _object(parts.text_columns, change.old_values, is_whole=change.kind is Kind.DELETE)
-        elif change.kind is Kind.DELETE and change.old_values is not None:
-            old_record = _object(parts.typed_columns, change.old_values, is_whole=True)
-        return _join(change, parts.heads[change.kind], columns, record, old_record)
+        shown = view.text_columns if as_text else view.typed_columns
+        is_deleted = change.kind is Kind.DELETE
+        is_cut = as_text or visible is not None
+        if change.values is not None and is_cut:
+            record = _object(shown, [change.values[place] for place in view.places])
+        if change.old_values is not None and (is_cut or is_deleted):
+            old_record = _object(shown, [change.old_values[place] for place in view.places], is_whole=is_deleted)
+        payload = _join(change, parts.heads[change.kind], columns, record, old_record)
+        if len(payload) <= self._max_bytes:
+            return payload
+        return self.short_legacy(change, as_text=as_text, visible=visible)
+
+    def short_legacy(self, change: Change, *, as_text: bool, visible: frozenset[str] | None = None) -> bytes:
+        """Return what `legacy` returns of a change that is too large: short values alone, and an error."""
+        parts = self._parts_of(change.table)
+        view = parts.view(change.table, (), visible)
+        shown = view.text_columns if as_text else view.typed_columns
+        record, old_record = (
+            None if values is None else short_object(shown, [values[place] for place in view.places])
+            for values in (change.values, change.old_values)
+        )
+        return _join(change, parts.heads[change.kind], view.flagged_columns, record, old_record, _TOO_LARGE)
 
     def _parts_of(self, table: Table) -> _Parts:
         parts = self._parts.get(table)
@@ -145,12 +170,11 @@ class _Parts:
         heads: For each kind, the payload up to the commit time.
         columns: What follows on the commit time, up to the records.
         flagged: Of each column, how the oldest protocol describes it.
-        flagged_columns: What follows on the commit time there.
         typed_columns: Of each column the name as a JSON key, and what renders its values.
         text_columns: The same, all values as strings.
     """
 
-    __slots__ = ("_views", "columns", "flagged", "flagged_columns", "heads", "text_columns", "typed_columns")
+    __slots__ = ("_views", "columns", "flagged", "heads", "text_columns", "typed_columns")
 
     def __init__(self, table: Table) -> None:
         columns = table.relation.columns
@@ -167,7 +191,6 @@ class _Parts:
         ]
         self.heads = {kind: _head(table, kind) for kind in Kind}
         self.columns = b'","columns":' + orjson.dumps(described)
-        self.flagged_columns = b'","columns":' + orjson.dumps(self.flagged)
         self.typed_columns = _keyed(names, map(renderer, table.types))
         self.text_columns = _keyed(names, map(text_renderer, table.types))
         self._views: dict[tuple[tuple[str, ...], frozenset[str] | None], _View] = {}
@@ -188,7 +211,7 @@ class _View:
     Attributes:
         places: Where the columns are in the table, ascending.
         columns: As in _Parts.
-        flagged_columns: As in _Parts.
+        flagged_columns: What follows on the commit time in the oldest protocol.
         typed_columns: As in _Parts.
         text_columns: As in _Parts.
     """
@@ -226,7 +249,6 @@ def _join(
     columns: bytes,
     record: bytes | None,
     old_record: bytes | None,
-    *,
     errors: bytes = _NO_ERRORS,
 ) -> bytes:
     transaction = change.transaction

@@ -10,6 +10,7 @@ import typer
 from pgcast.cli.config import config
 from pgcast.cli.demo import demo
 from pgcast.cli.doctor import doctor
+from pgcast.cli.health import health
 from pgcast.cli.serve import serve
 from pgcast.cli.tail import tail
 from pgcast.cli.variables import ListingCommand
@@ -44,3 +45,4 @@ app.command("demo")(demo)
 app.command("doctor")(doctor)
 app.command("tail")(tail)
 app.command("config")(config)
+app.command("health")(health)

@@ -5,6 +5,9 @@ or, where the settings say so, its token's subject. For each of its topics a mar
 acknowledged everything. When its connection is gone the mark is kept for the window's age; what is older than the
 window could not be served anyway.
 
+It also says who could not take a large message: a client that meets one ends its connection, comes back, and would meet
+it again for ever. Such an identity gets large changes shortened.
+
 An application gives each client an id of its own, so of one id the newest mark counts. One subject may be several
 devices with the same topics: for it the oldest mark of those that are gone counts, so that each of them gets at least
 what it lacks; repeats carry their position.
@@ -86,6 +89,9 @@ class Acknowledged:
         self._max_marks = max_marks
         self._marks: dict[Mark, None] = {}
         self._by_wanted: dict[Wanted, dict[Mark, None]] = {}
+        self._limited: dict[
+            Identity, float
+        ] = {}  # those who get large changes shortened, and when they were last there
         self.is_changed = False
 
     def __len__(self) -> int:
@@ -129,15 +135,29 @@ class Acknowledged:
             # The longest gone stand first.
             self._marks[mark] = self._marks.pop(mark)
 
+    def limit(self, identity: Identity, now_s: float) -> None:
+        """Remember that a client, which has just gone, gets large changes shortened from now on."""
+        self._limited.pop(identity, None)
+        self._limited[identity] = now_s
+        if len(self._limited) > self._max_marks:
+            del self._limited[next(iter(self._limited))]
+        self.is_changed = True
+
+    def is_limited(self, identity: Identity | None) -> bool:
+        """Say whether a client gets large changes shortened."""
+        return identity in self._limited
+
     def expire(self, now_s: float) -> None:
-        """Forget the marks of those who stayed away too long."""
+        """Forget those who stayed away too long."""
+        while self._limited and now_s - next(iter(self._limited.values())) > self._keep_s:
+            del self._limited[next(iter(self._limited))]
         expired = [mark for mark in self._marks if mark.gone_at_s is not None and now_s - mark.gone_at_s > self._keep_s]
         for mark in expired:
             self._forget(mark)
 
     def dump(self) -> list[list[Any]]:
-        """Return all marks as plain values, for `load`."""
-        return [
+        """Return all marks, and those who get large changes shortened, as plain values, for `load`."""
+        return [[identity.name, identity.is_shared] for identity in self._limited] + [
             [
                 mark.wanted.identity.name,
                 mark.wanted.identity.is_shared,
@@ -154,7 +174,11 @@ class Acknowledged:
         Raises:
             ValueError: A row is none of `dump`'s; those before it have been taken over.
         """
-        for name, is_shared, topic, bindings, epoch, commit_lsn, index in _checked(rows):
+        for name, is_shared, *mark in _checked(rows):
+            if not mark:
+                self.limit(Identity(name, is_shared), now_s)
+                continue
+            topic, bindings, epoch, commit_lsn, index = mark
             wanted = Wanted(Identity(name, is_shared), topic, bindings)
             self.gone(self.start(wanted, Position(epoch, Lsn(commit_lsn), index)), now_s)
 
@@ -167,16 +191,32 @@ class Acknowledged:
         self.is_changed = True
 
 
+@dataclass(slots=True)
+class Memory:
+    """What the node remembers of clients that said who they are.
+
+    Attributes:
+        acknowledged: How far each has received.
+        keep_s: How long a mark outlives its connection.
+        blank_until_s: Until then an unknown identity may belong to a client from before a restart that forgot it: it
+            gets all that the window holds.
+    """
+
+    acknowledged: Acknowledged
+    keep_s: float
+    blank_until_s: float = 0.0
+
+
 def _flat(mark: Mark) -> tuple[str, int, int]:
     position = mark.position
     return position.epoch, position.commit_lsn, position.index
 
 
-_ROW = (str, bool, str, str, str, int, int)
+_ROWS = ((str, bool), (str, bool, str, str, str, int, int))
 
 
 def _checked(rows: Iterable[list[Any]]) -> Iterator[list[Any]]:
     for row in rows:
-        if not isinstance(row, list) or tuple(map(type, row)) != _ROW:
+        if not isinstance(row, list) or tuple(map(type, row)) not in _ROWS:
             raise ValueError("not a mark")
         yield row

@@ -12,6 +12,7 @@ from pgcast.fanout.ring import Ring
 from pgcast.fanout.tick import gather, without
 
 if TYPE_CHECKING:
+    from pgcast.engine.groups import Member
     from pgcast.engine.ports import Outlet
     from pgcast.fanout.ring import RingBudget
     from pgcast.frames.codec import Serializer
@@ -59,6 +60,9 @@ class Audience:
         behind: Listeners that are served from the ring.
         pending: Whole frames, in order.
         pending_bytes: How long they are together.
+        holds: Whether some of it came from the replication stream, whose reading may be held up for slow readers.
+        is_exempt: Whether it has held the stream up for as long as it may, and nobody has been level since.
+        is_stalled: Whether it held the stream up and nobody took anything, nor has since.
     """
 
     __slots__ = (
@@ -68,6 +72,9 @@ class Audience:
         "_ring",
         "_ring_bytes",
         "behind",
+        "holds",
+        "is_exempt",
+        "is_stalled",
         "level",
         "pending",
         "pending_bytes",
@@ -80,6 +87,9 @@ class Audience:
         self.behind: dict[Listener, None] = {}
         self.pending: list[bytes] = []
         self.pending_bytes = 0
+        self.holds = False
+        self.is_exempt = False
+        self.is_stalled = False
         self._omitted: dict[Listener, Ranges] = {}
         self._ring: Ring | None = None  # made for the first listener that falls behind
         self._is_writing = False
@@ -88,6 +98,11 @@ class Audience:
 
     def __len__(self) -> int:
         return len(self.level) + len(self.behind)
+
+    @property
+    def reading(self) -> tuple[Member, ...]:
+        """Nobody: broadcasts are not in the window."""
+        return ()
 
     def enter(self, outlet: Outlet) -> Listener:
         """Make a listener. It gets what is published from now on."""
@@ -126,6 +141,7 @@ class Audience:
         self.pending.clear()
         self.pending_bytes = 0
         self._omitted = {}
+        self.holds = False
         if self._ring is not None:
             taken.number = self._put_on_ring(taken)
             for listener, ranges in taken.omitted.items():
@@ -198,16 +214,18 @@ class Taken:
         pieces: Together whole frames; each is one write.
         omitted: What is left out for some listeners.
         listeners: Those that were level when it was made.
+        holds: Whether some of it came from the replication stream.
         number: Its number on the ring; None while it is not there.
     """
 
-    __slots__ = ("audience", "listeners", "number", "omitted", "pieces")
+    __slots__ = ("audience", "holds", "listeners", "number", "omitted", "pieces")
 
     def __init__(self, audience: Audience, pieces: tuple[bytes, ...], omitted: dict[Listener, Ranges]) -> None:
         self.audience = audience
         self.pieces = pieces
         self.omitted = omitted
         self.listeners = list(audience.level)
+        self.holds = audience.holds
         self.number: int | None = None
 
     def pieces_for(self, listener: Listener) -> tuple[bytes, ...]:

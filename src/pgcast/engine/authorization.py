@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Final
 
-from pgcast.auth.credentials import cleaned, http_token
+from pgcast.auth.credentials import cleaned, http_token, policy_headers
 from pgcast.auth.jwt import expired
 from pgcast.auth.opaque import PREFIX, PUBLISHABLE
 from pgcast.channels.rights import Right, Rights
@@ -13,7 +14,7 @@ from pgcast.engine.ports import Asker
 from pgcast.model.errors import PoliciesUnavailable, TokenError, UnknownKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from pgcast.engine.authentication import Authenticator
     from pgcast.engine.ports import Policies
@@ -118,6 +119,25 @@ class Authorization:
         else:
             found = await self._asked().may_write(asker)
         return found.broadcast if right in {Right.READ_BROADCASTS, Right.WRITE_BROADCASTS} else found.presence
+
+    async def may_publish(
+        self, topics: Collection[str], claims: Claims | None, headers: Mapping[str, str]
+    ) -> Collection[str]:
+        """Return those of some private topics, without `realtime:`, to which somebody may send broadcasts.
+
+        Args:
+            topics: Asked about together.
+            claims: Whose.
+            headers: Of the request: those that policies can read are picked out.
+
+        Raises:
+            PoliciesUnavailable: Nobody knows.
+        """
+        readable = policy_headers({name.lower(): value for name, value in headers.items()})
+        listed = list(topics)
+        may = [self.may(Right.WRITE_BROADCASTS, claims, readable, topic) for topic in listed]
+        answers = await asyncio.gather(*may)
+        return {topic for topic, is_allowed in zip(listed, answers, strict=True) if is_allowed}
 
     async def close(self) -> None:
         """Let go of everything; twice is safe."""

@@ -7,9 +7,7 @@ the database is decided in a task of its own, with a deadline, so that it delays
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -18,13 +16,12 @@ import structlog
 from pgcast.channels.channel import State
 from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Regrant, Renew, Send, Track, Untrack
 from pgcast.channels.session import Outcome
-from pgcast.engine.acknowledged import Wanted
 from pgcast.engine.groups import Reading, Signature
 from pgcast.engine.joins import entries_of, legacy_entries_of, note_on, parse_since, start_of
 from pgcast.engine.privileges import Narrowed
+from pgcast.engine.receipts import Receipts
 from pgcast.engine.rooms import RoomKey
 from pgcast.engine.standing import Standing
-from pgcast.frames.websocket import ping_frame
 from pgcast.model.errors import BindingError, DatabaseError, TokenError
 from pgcast.model.lsn import Lsn
 from pgcast.model.position import Position
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
     from pgcast.channels.rates import Rate
     from pgcast.channels.rights import Rights
     from pgcast.channels.session import Session
-    from pgcast.engine.acknowledged import Acknowledged, Identity, Mark
+    from pgcast.engine.acknowledged import Identity, Memory
     from pgcast.engine.authorization import Authorization
     from pgcast.engine.expiry import Expiries
     from pgcast.engine.groups import Member
@@ -64,26 +61,12 @@ TOO_MANY_JOINS = "Too many joins per second"
 UNREAD = "too slow: replies you have not read pile up; reconnect"
 
 _MAX_UNREAD_BYTES = 4 << 20
+LIMITED_BYTES = 1 << 20
+"""The largest message for a client to which one was too large: what Python's clients take."""
+
+_TOO_LARGE = 1009
 _RETRY_S = 2.0
 _FLUSH_S = 0.005
-_MAX_PINGS = 16
-_MAX_DIGITS = 18
-
-
-@dataclass(slots=True)
-class Memory:
-    """What the node remembers of clients that said who they are.
-
-    Attributes:
-        acknowledged: How far each has received.
-        keep_s: How long a mark outlives its connection.
-        blank_until_s: Until then an unknown identity may belong to a client from before a restart that forgot it: it
-            gets all that the window holds.
-    """
-
-    acknowledged: Acknowledged
-    keep_s: float
-    blank_until_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +126,10 @@ class Client:
             perform=self._perform,
             rebind=self._rebind,
         )
-        self._marks: dict[Channel, Mark] = {}
-        self._pinged: deque[tuple[int, list[tuple[Mark, Position]]]] = deque()
-        self._pings = 0
-        self._writes_before = 0
+        self._max_bytes = LIMITED_BYTES if around.memory.acknowledged.is_limited(identity) else 0
+        self._receipts = (
+            None if identity is None else Receipts(identity, outlet, around.hub, around.pipeline, around.memory)
+        )
         self._members: dict[Channel, Member] = {}
         self._seats: dict[Channel, Seat] = {}
         self._deciding: dict[Channel, asyncio.Task[None]] = {}
@@ -167,36 +150,29 @@ class Client:
 
     def receive_pong(self, data: bytes) -> None:
         """Take a pong: the client has received everything that was written before the ping it answers."""
-        if not data.isdigit() or len(data) > _MAX_DIGITS:
-            return
-        number = int(data)
-        while self._pinged and self._pinged[0][0] <= number:
-            for mark, position in self._pinged.popleft()[1]:
-                self._around.memory.acknowledged.advance(mark, position)
+        if self._receipts is not None:
+            self._receipts.take_pong(data)
 
     def ping_if_due(self) -> None:
         """Ask a client with an identity to acknowledge what was written to it since the last time; once a second."""
-        if not self._marks or self._outlet.writes == self._writes_before or len(self._pinged) >= _MAX_PINGS:
-            return
-        hub = self._around.hub
-        positions: list[tuple[Mark, Position]] = []
-        for channel, mark in self._marks.items():
-            number = hub.written_to(self._members[channel])
-            if number is None:
-                return
-            positions.append((mark, self._position_before(number)))
-        self._pings += 1
-        self._pinged.append((self._pings, positions))
-        self._outlet.write(ping_frame(str(self._pings).encode()))
-        self._writes_before = self._outlet.writes
+        if self._receipts is not None:
+            self._receipts.ping_if_due(self._members)
 
     def resumed(self) -> None:
         """The outlet takes bytes again."""
         self._around.hub.resumed(self._outlet)
         self._around.rooms.resumed(list(self._seats.values()))
 
-    def gone(self) -> None:
-        """The connection has ended: leave everything. Twice is safe."""
+    def gone(self, code: int | None = None) -> None:
+        """The connection has ended: leave everything. Twice is safe.
+
+        Args:
+            code: Of the client's close frame, if it has sent one.
+        """
+        if code == _TOO_LARGE:
+            log.info("a message was too large for a client", comes_back=self._identity is not None)
+        if self._identity is not None and (code == _TOO_LARGE or self._max_bytes):
+            self._around.memory.acknowledged.limit(self._identity, asyncio.get_running_loop().time())
         self._perform(self.session.close())
         self._around.hub.gone(self._outlet)
         self._when_gone(self)
@@ -309,9 +285,8 @@ class Client:
         member = self._members.pop(channel, None)
         if member is not None:
             self._around.hub.leave(member)
-        mark = self._marks.pop(channel, None)
-        if mark is not None:
-            self._around.memory.acknowledged.gone(mark, asyncio.get_running_loop().time())
+        if self._receipts is not None:
+            self._receipts.left(channel)
 
     async def _decide(self, channel: Channel) -> None:
         """Check a join, take its snapshot, answer it, and begin to serve it."""
@@ -424,54 +399,27 @@ class Client:
         if channel.state is not State.JOINED or not entries:
             return
         around = self._around
-        wanted = self._wanted(channel)
-        asked = _asked(channel, entries, self._known_position(wanted))
+        known = None if self._receipts is None else self._receipts.known_position(channel)
+        asked = _asked(channel, entries, known)
         start = start_of(asked, snapshot, around.hub.window, around.pipeline.epoch, joined_at)
-        is_legacy = channel.legacy_topic is not None
-        signature = Signature(self._serializer.version, channel.topic, entries, is_legacy, _role_of(channel))
-        if wanted is not None:
-            position = self._position_before(start.reading.at)
-            self._marks[channel] = around.memory.acknowledged.start(wanted, position)
+        signature = Signature(
+            self._serializer.version,
+            channel.topic,
+            entries,
+            is_legacy=channel.legacy_topic is not None,
+            role=_role_of(channel),
+            max_bytes=self._max_bytes,
+        )
+        if self._receipts is not None:
+            self._receipts.start(channel, start.reading.at)
         self._members[channel] = around.hub.join(self._outlet, signature, self._serializer, start.reading)
         if start.has_gap:
             self._perform(self.session.gap(channel, self._oldest()))
         around.pipeline.ask_for_progress()
 
-    def _wanted(self, channel: Channel) -> Wanted | None:
-        if self._identity is None:
-            return None
-        bindings = [
-            (
-                *(binding.event and binding.event.value, binding.schema, binding.table, binding.filter, binding.select),
-                *((True,) if binding.leave else ()),
-            )
-            for binding in channel.bindings
-        ]
-        return Wanted(self._identity, channel.topic, fingerprint(repr((channel.legacy_topic, bindings))))
-
-    def _known_position(self, wanted: Wanted | None) -> str | None:
-        """Return from where a channel goes on that says nothing of it itself."""
-        if wanted is None:
-            return None
-        memory = self._around.memory
-        position = memory.acknowledged.find(wanted)
-        if position is None and asyncio.get_running_loop().time() < memory.blank_until_s:
-            commit_lsn, index = self._around.hub.window.floor
-            position = Position(self._around.pipeline.epoch, Lsn(commit_lsn), index)
-        return None if position is None else str(position)
-
-    def _position_before(self, number: int) -> Position:
-        commit_lsn, index = self._around.hub.window.place_before(number)
-        return Position(self._around.pipeline.epoch, Lsn(commit_lsn), index)
-
     def _oldest(self) -> str:
         commit_lsn, index = self._around.hub.window.oldest()
         return str(Position(self._around.pipeline.epoch, Lsn(commit_lsn), index))
-
-
-def fingerprint(text: str) -> str:
-    """Return 16 hexadecimal digits that tell texts apart, the same in every run."""
-    return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _role_of(channel: Channel) -> str | None:

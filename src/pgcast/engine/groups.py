@@ -37,6 +37,7 @@ class Signature:
         entries: The bindings, as the index takes them.
         is_legacy: Whether changes go out flat, in the oldest protocol's shape.
         role: The database role whose privileges count; None where nothing authenticates clients.
+        max_bytes: What they take: a larger message comes short; 0 for no limit.
     """
 
     version: str
@@ -44,6 +45,7 @@ class Signature:
     entries: tuple[Entry, ...]
     is_legacy: bool
     role: str | None = None
+    max_bytes: int = 0
 
 
 class Member:
@@ -130,7 +132,7 @@ class Group:
         self.serializer = serializer
         selects = {entry.id: entry.select for entry in signature.entries if entry.select}
         self.selects: dict[int, tuple[str, ...]] | None = selects or None
-        self.has_one_view = not selects and not signature.is_legacy
+        self.has_one_view = not selects and not signature.is_legacy and not signature.max_bytes
         self.asks = any(entry.asks for entry in signature.entries)
         self.scan: Scan | None = None
         self.level: dict[Member, None] = {}
@@ -186,6 +188,11 @@ class Group:
         """Return the parts of one change's frame, for a member that is served alone."""
         prefix, suffix = self._parts.get(key) or self._make_parts(key)
         return frame_header(len(prefix) + len(data) + len(suffix)), prefix, data, suffix
+
+    def is_too_large(self, key: tuple[int, ...] | Kind, data: bytes) -> bool:
+        """Say whether one change's message is larger than its members take."""
+        limit = self.signature.max_bytes
+        return limit > 0 and sum(map(len, self._parts.get(key) or self._make_parts(key)), len(data)) > limit
 
     def take_tick(self, window_end: int) -> Tick:
         """Join what is pending, once for everybody, and put it on the ring."""

@@ -11,12 +11,38 @@ cannot hold up the others for long.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
-    from pgcast.engine.groups import Group
+    from pgcast.engine.groups import Member
+    from pgcast.engine.ports import Outlet
+
+
+class Follower(Protocol):
+    """Who is behind, and how far it has come."""
+
+    cursor: int
+    outlet: Outlet
+
+
+class Waiting(Protocol):
+    """What reading is held up for: a group of changes, or the audience of broadcasts from the database."""
+
+    is_exempt: bool
+    is_stalled: bool
+
+    @property
+    def behind(self) -> Iterable[Follower]:
+        """Those that are served from the ring."""
+        ...
+
+    @property
+    def reading(self) -> Collection[Member]:
+        """Those that are served from the window."""
+        ...
+
 
 STALLED_S = 1.0
 """A group none of whose members took a byte for so long is not waited for."""
@@ -33,7 +59,7 @@ class Hold:
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
-        self._waits: dict[Group, _Wait] = {}
+        self._waits: dict[Waiting, _Wait] = {}
         self._changed = asyncio.Event()
 
     @property
@@ -41,11 +67,11 @@ class Hold:
         """Whether reading should pause."""
         return bool(self._waits)
 
-    def may_hold(self, group: Group) -> bool:
+    def may_hold(self, group: Waiting) -> bool:
         """Say whether a group is waited for, should it come to that."""
         return not group.is_exempt and not group.is_stalled
 
-    def begin(self, group: Group, until: int | None = None) -> None:
+    def begin(self, group: Waiting, until: int | None = None) -> None:
         """Hold for a group, if it may; nothing happens if it holds already.
 
         Args:
@@ -55,18 +81,18 @@ class Hold:
         if group not in self._waits and self.may_hold(group):
             self._waits[group] = _Wait(group, asyncio.get_running_loop().time(), until)
 
-    def passed(self, group: Group, number: int) -> None:
+    def passed(self, group: Waiting, number: int) -> None:
         """Note how far those who read the window have come: the end of their hold, if that is far enough."""
         wait = self._waits.get(group)
         if wait is not None and wait.until is not None and number >= wait.until:
             del self._waits[group]
             self._changed.set()
 
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[Waiting]:
         """Return the groups that hold now."""
         return list(self._waits)
 
-    def release(self, group: Group) -> None:
+    def release(self, group: Waiting) -> None:
         """End the hold for a group: a member is level again, or the last one has gone."""
         group.is_exempt = group.is_stalled = False
         if self._waits.pop(group, None) is not None:
@@ -101,7 +127,7 @@ class _Wait:
 
     __slots__ = ("_group", "_left", "began_at_s", "moved_at_s", "until")
 
-    def __init__(self, group: Group, now_s: float, until: int | None) -> None:
+    def __init__(self, group: Waiting, now_s: float, until: int | None) -> None:
         self._group = group
         self.began_at_s = now_s
         self.moved_at_s = now_s

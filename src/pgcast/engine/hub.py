@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pgcast.changes.payload import Payloads
     from pgcast.engine.groups import Reading, Signature
+    from pgcast.engine.hold import Waiting
     from pgcast.engine.ports import FrameText, Outlet
     from pgcast.engine.sights import Access, Judgement
     from pgcast.matching.index import Entry, Match
@@ -126,6 +127,11 @@ class Hub:
         self.window.commit(end_lsn)
         self.sinks.commit()
         self.passed(end_lsn)
+
+    def commit_late(self) -> None:
+        """Note that what was missing of an earlier transaction is complete."""
+        self.window.break_off()
+        self.sinks.commit()
 
     def break_off(self) -> None:
         """Note that the stream broke, perhaps inside a transaction: what is missing of it comes later."""
@@ -288,7 +294,7 @@ class Hub:
         """Let the stream go on that waited for those who read the window, once they have come far enough."""
         if not self.hold.is_on:
             return
-        needed = self.readers.needed()
+        needed: dict[Waiting, int] = {group: at for group, at in self.readers.needed().items()}  # noqa: C416 - a wider key
         for group in self.hold.groups():
             self.hold.passed(group, needed.get(group, self.window.end))
         self.trim(asyncio.get_running_loop().time())

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from pgcast.engine.node import Node
 
+LIMITS = ("messages", "payload", "presence", "presence_calls")
+"""The names of the limits of what clients send."""
+
 _WAL_STATUSES = ("reserved", "extended", "unreserved", "lost")
 
 
@@ -42,6 +45,7 @@ class NodeCollector(Collector):
         yield from self._stream()
         yield from self._slot()
         yield from self._clients()
+        yield from self._rooms()
 
     def _stream(self) -> Iterator[Metric]:
         pipeline = self._node.pipeline
@@ -86,6 +90,28 @@ class NodeCollector(Collector):
         yield _counter("pgcast_ticks", "Flushes to the sockets", hub.flusher.ticks)
         yield _counter("pgcast_writes", "Ticks written to a channel's socket", hub.flusher.writes)
         yield _gauge("pgcast_marks", "Acknowledged positions that are kept", len(node.memory.acknowledged))
+
+    def _rooms(self) -> Iterator[Metric]:
+        rooms = self._node.rooms
+        yield _gauge("pgcast_rooms", "Topics that somebody has joined", len(rooms))
+        yield _gauge("pgcast_room_members", "Joined channels", rooms.member_count)
+        yield _gauge("pgcast_presences", "Channels that say they are there", rooms.presence_count)
+        yield _counter("pgcast_broadcasts", "Broadcasts that were taken to be delivered", rooms.published)
+        yield _counter(
+            "pgcast_presence_diffs", "How often the members of a topic were told who came and went", rooms.differences
+        )
+        yield _counter("pgcast_room_writes", "Ticks of broadcasts and presence written to a socket", rooms.writes)
+        yield _counter(
+            "pgcast_room_cut_off",
+            "Connections closed because broadcasts they had not read were no longer held",
+            rooms.cut_off,
+        )
+        limited = CounterMetricFamily(
+            "pgcast_limited", "What was refused, by the limit that it was over", labels=["limit"]
+        )
+        for name in LIMITS:
+            limited.add_metric([name], float(self._node.limited[name]))
+        yield limited
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -15,9 +15,9 @@ import structlog
 from pgcast.channels.limits import Limits
 from pgcast.channels.rates import Rate
 from pgcast.channels.session import Session
-from pgcast.engine.acknowledged import Acknowledged
+from pgcast.engine.acknowledged import Acknowledged, Memory
 from pgcast.engine.authorization import Authorization
-from pgcast.engine.clients import Client, Memory, Surroundings
+from pgcast.engine.clients import Client, Surroundings
 from pgcast.engine.decisions import Decisions
 from pgcast.engine.expiry import Expiries
 from pgcast.engine.hub import Hub, HubLimits
@@ -88,7 +88,7 @@ class Node:
         authorization: Authorization | None = None,
     ) -> None:
         self.hub = Hub(payloads, limits.hub)
-        self.rooms = Rooms(limits.hub.ring_bytes, self.hub.budget, gap_s=limits.hub.flush_gap_s)
+        self.rooms = Rooms(limits.hub.ring_bytes, self.hub.budget, gap_s=limits.hub.flush_gap_s, hold=self.hub.hold)
         self.pipeline = Pipeline(database, self.hub, backoff, self._tell_gap)
         self.watch = Watch(database.observer, self.pipeline, self.hub, limits.lag)
         self.clients: dict[Client, None] = {}

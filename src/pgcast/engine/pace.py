@@ -9,8 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import structlog
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+log = structlog.get_logger()
 
 _LEAST_GAP_S = 0.0005
 
@@ -80,11 +84,15 @@ class Pace:
         try:
             next(self._slices)
         except StopIteration:
-            self._slices = None
-            self.flushes += 1
-            now_s = loop.time()
-            self._due_at_s = now_s + min(max((now_s - self._began_at_s) / 2, _LEAST_GAP_S), self._gap_s)
-            if self._is_wanted:
-                self.want()
+            pass
+        except Exception:
+            log.exception("a flush broke off")
         else:
             loop.call_soon(self._next_slice)
+            return
+        self._slices = None
+        self.flushes += 1
+        now_s = loop.time()
+        self._due_at_s = now_s + min(max((now_s - self._began_at_s) / 2, _LEAST_GAP_S), self._gap_s)
+        if self._is_wanted:
+            self.want()

@@ -17,6 +17,7 @@ from pgcast.changes.payload import commit_timestamp
 from pgcast.changes.rows import make_row_reader
 from pgcast.engine.health import Health
 from pgcast.engine.hub import TICK_BYTES
+from pgcast.engine.partitions import Partitions, Turn, goes_stale
 from pgcast.engine.privileges import Privileges
 from pgcast.model.change import Change, Transaction
 from pgcast.model.errors import NotPrepared, PgcastError, SlotLost, StreamEnded
@@ -62,6 +63,10 @@ class Floor:
     index: int
 
 
+class _OpenAnew(StreamEnded):
+    """The stream is well, and is opened anew all the same."""
+
+
 class Pipeline:
     """Follows one slot.
 
@@ -93,9 +98,11 @@ class Pipeline:
         self._decoder = Decoder()
         self._tables: dict[int, Table] = {}
         self._transaction: Transaction | None = None
+        self._partitions: Partitions | None = None  # on the versions that need it
+        self._again_from: Lsn | None = None  # how far what was read before has been read again
         self._interruption: PgcastError | None = None
         self._start_over_because = ""
-        self._has_moved = False
+        self._fruitless = 0  # how many streams in a row ended for want of something, and brought nothing
         self._loop = asyncio.get_running_loop()
         self._status_timer: asyncio.TimerHandle | None = None
 
@@ -105,29 +112,34 @@ class Pipeline:
         Raises:
             DatabaseError: It could not be opened; the subclass says why.
         """
-        start = await self._source.open(self.progress.ended)
+        start = await self._source.open(self.progress.ended if self._again_from is None else self._again_from)
         self._started(start)
 
     async def run(self) -> None:
         """Follow the stream for ever, opening it again whenever it breaks; the stream may be open already."""
-        keeping = asyncio.create_task(self._keep_tables_current(), name="tables")
+        keeping = [
+            asyncio.create_task(self._keep_tables_current(), name="tables"),
+            asyncio.create_task(self._keep_to_partitions(), name="partitions"),
+        ]
         try:
             while True:
+                wait_s = 0.0
                 try:
                     if not self.health.is_streaming:
                         await self.open()
                     await self._follow()
                 except PgcastError as error:
-                    self._broke(error)
+                    wait_s = self._broke(error)
                 except Exception as error:
                     log.exception("the pipeline failed")
-                    self._broke(StreamEnded(f"the pipeline failed: {type(error).__name__}"))
+                    wait_s = self._broke(StreamEnded(f"the pipeline failed: {type(error).__name__}"))
                 await self._source.close()
                 if self._start_over_because:
                     await self._drop_slot()
-                await asyncio.sleep(self._backoff.next_s())
+                await asyncio.sleep(wait_s)
         finally:
-            keeping.cancel()
+            for task in keeping:
+                task.cancel()
             self._stop_status()
             self.health.is_streaming = False
 
@@ -180,6 +192,9 @@ class Pipeline:
             self.progress.restart()
             self._hub.window.restart(self._floor_of(start, epoch))
             self.confirmed = NO_LSN
+            self._again_from = None
+            has_backlog = not start.slot_created
+            self._partitions = Partitions(has_backlog=has_backlog) if goes_stale(start.server_version) else None
         self.epoch = epoch
         self._decoder = Decoder()
         self.confirmed_at_s = self.confirmed_at_s or self._loop.time()
@@ -212,27 +227,37 @@ class Pipeline:
             return known.commit_lsn, known.index
         return start.confirmed_lsn, 0
 
-    def _broke(self, error: PgcastError) -> None:
+    def _broke(self, error: PgcastError) -> float:
+        """Let go of a stream that has ended, or could not be opened; return how long to wait before the next one."""
         error = self._interruption or error
         self._interruption = None
         if isinstance(error, SlotLost):
             self._start_over_because = error.message
-        elif isinstance(error, NotPrepared) and self.health.is_streaming and not self._has_moved:
-            # The publication exists now (that is checked at each start), but not where the slot stands in the WAL.
-            self._start_over_because = error.message
-        if self.health.is_streaming:
+        elif isinstance(error, NotPrepared) and self.health.is_streaming:
+            self._fruitless += 1
+            if self._fruitless > 1:
+                # Publications are as they have to be now (that is checked at each start), but not as of the place in
+                # the WAL where the slot stands.
+                self._start_over_because = error.message
+                self._fruitless = 0
+        if self.health.is_streaming and not isinstance(error, _OpenAnew):
             self.reconnects += 1
-        self._has_moved = False
         self._stop_status()
         self.opened.clear()
         self.health.is_streaming = False
         self.health.trouble = f"{error.message} {error.hint}".strip()
         self.progress.break_off()
+        if self._partitions is not None:
+            self._partitions.taken.break_off()
         self._transaction = None
         self._hub.break_off()
+        if isinstance(error, _OpenAnew):
+            log.info("the replication stream is opened anew", reason=error.message)
+            return 0.0
         log.warning(
             "replication stream lost; trying again", error=error.message, hint=error.hint or None, code=error.code
         )
+        return self._backoff.next_s()
 
     async def _follow(self) -> None:
         hub = self._hub
@@ -250,6 +275,7 @@ class Pipeline:
         """Process envelopes in order; give way to other tasks every few milliseconds and while the hub is full."""
         decode = self._decoder.decode
         publish = self._publish
+        taken = None if self._partitions is None else self._partitions.taken
         hub = self._hub
         clock = self._loop.time
         now_s = clock()
@@ -260,11 +286,12 @@ class Pipeline:
                 continue
             message = decode(envelope, XLOG_DATA_HEADER)
             if isinstance(message, Change):
-                publish(message, len(envelope), now_s)
+                if taken is None or not taken.is_repeat(envelope):
+                    publish(message, len(envelope), now_s)
                 if hub.flusher.pending_bytes > TICK_BYTES:
                     await hub.may_read()
             else:
-                await self._take_other(message)
+                await self._take_other(message, envelope)
             if not number & 63:
                 now_s = clock()
                 if now_s > turn_ends_s:
@@ -284,7 +311,7 @@ class Pipeline:
         change.index = index
         self._hub.publish(change, size_bytes, now_s)
 
-    async def _take_other(self, message: Message) -> None:
+    async def _take_other(self, message: Message, envelope: bytes) -> None:
         if isinstance(message, Begin):
             self._begin(message)
         elif isinstance(message, Commit):
@@ -298,7 +325,7 @@ class Pipeline:
             now_s = self._loop.time()
             for oid in message.relation_oids:
                 reader = self._decoder.readers.get(oid)
-                if reader is not None:
+                if reader is not None and (self._partitions is None or not self._partitions.taken.is_repeat(envelope)):
                     self._publish(reader.truncate(), 0, now_s)
 
     def _know(self, table: Table) -> None:
@@ -330,24 +357,64 @@ class Pipeline:
                 if self._tables.get(oid) is asked[oid]:
                     self._know(table)
 
+    async def _keep_to_partitions(self) -> None:
+        """Every second, on the versions that need it, see whether partitions have come or gone."""
+        while True:
+            partitions = self._partitions
+            if partitions is not None and self.health.is_streaming:
+                try:
+                    now = await self._catalog.attached()
+                except PgcastError as error:
+                    log.debug("the partitions could not be compared", error=error.message)
+                else:
+                    if partitions is self._partitions and self.health.is_streaming:
+                        await self._turn_if_due(partitions, partitions.look(now))
+            await asyncio.sleep(_TABLES_S)
+
+    async def _turn_if_due(self, partitions: Partitions, again_from: Lsn | None) -> None:
+        if again_from is not None:
+            if again_from < self.confirmed:
+                self.tell_lost()
+            self._again_from = again_from if again_from < self.progress.ended else None
+            await self.interrupt(_OpenAnew("a table was attached to a published one: what it wrote since then is read"))
+            return
+        turn = partitions.passed(self.progress.received if self._again_from is None else self._again_from)
+        if turn is Turn.LOST:
+            log.warning("a table was attached to a published one, and what it wrote at first is lost; clients are told")
+            self.tell_lost()
+        if turn is not Turn.NO:
+            await self.interrupt(_OpenAnew("partitions of a published table have come or gone"))
+
     def _begin(self, begin: Begin) -> None:
-        self.progress.begin(begin.final_lsn)
+        if self._partitions is not None and self._partitions.taken.begin(begin.xid, begin.final_lsn):
+            self.progress.begin_again()
+        else:
+            self.progress.begin(begin.final_lsn)
+        commit_lsn = self.progress.commit_lsn
         self._transaction = Transaction(
             begin.xid,
-            begin.final_lsn,
+            commit_lsn,
             begin.committed_us,
             commit_timestamp(begin.committed_us),
-            f"{self.epoch}-{begin.final_lsn:016x}-".encode(),
+            f"{self.epoch}-{commit_lsn:016x}-".encode(),
         )
 
     def _commit(self, commit: Commit) -> None:
+        transaction, self._transaction = self._transaction, None
+        is_again = self._again_from is not None and commit.end_lsn <= self.progress.ended
         if self.progress.commit(commit.end_lsn):
             self.transactions += 1
-            self._has_moved = True
+            self._fruitless = 0
             self._hub.commit(commit.end_lsn)
+        elif is_again:
+            self._hub.commit_late()
         else:
             self._hub.break_off()
-        self._transaction = None
+        if self._partitions is not None and transaction is not None:
+            self._partitions.taken.commit(commit.end_lsn)
+            self._again_from = commit.end_lsn if is_again and commit.end_lsn < self.progress.ended else None
+            if self._partitions.is_turn(transaction.xid):
+                raise _OpenAnew("a table was attached to a published one")
 
     def _take_keepalive(self, envelope: bytes) -> None:
         keepalive = parse_keepalive(envelope)
@@ -376,6 +443,8 @@ class Pipeline:
         """
         self._hub.trim(self._loop.time())
         confirmable = self._hub.confirmable
+        if self._partitions is not None:
+            confirmable = min(confirmable, self._partitions.confirmable)
         if confirmable > self.confirmed:
             self._note_confirmed(confirmable)
             self._source.send_status(self.progress.received, confirmable)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from pgcast.engine.partitions import Attached
     from pgcast.matching.conditions import Question
     from pgcast.model.lsn import Lsn
     from pgcast.model.relation import Relation, Table, TypeShape
@@ -186,6 +187,14 @@ class Catalog(Questions, Protocol):
         """Return a text that changes with whatever decides about sights and is announced by no table.
 
         That is roles, their memberships and attributes, and the privileges on schemas.
+
+        Raises:
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+    async def attached(self) -> Attached:
+        """Return which partitions are attached below the tables that the publications name.
 
         Raises:
             DatabaseError: The database could not be asked.

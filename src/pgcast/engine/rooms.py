@@ -8,6 +8,7 @@ passed it, its connection is closed with 1013, because a message that is not sto
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
     from pgcast.engine.audiences import Listener, Taken
+    from pgcast.engine.hold import Hold
     from pgcast.engine.ports import Outlet
     from pgcast.fanout.ring import RingBudget
     from pgcast.frames.broadcast import Broadcast
@@ -102,6 +104,7 @@ class Rooms:
         ring_bytes: What is held for the slow readers of one room and serializer.
         budget: The bound of all rings together.
         gap_s: From the end of one flush to the next, at the earliest.
+        hold: Told for whom the replication stream has to wait; None where nothing is published from it.
 
     Attributes:
         member_count: How many channels are joined.
@@ -112,9 +115,10 @@ class Rooms:
         cut_off: How many connections were closed for being too slow.
     """
 
-    def __init__(self, ring_bytes: int, budget: RingBudget, *, gap_s: float) -> None:
+    def __init__(self, ring_bytes: int, budget: RingBudget, *, gap_s: float, hold: Hold | None = None) -> None:
         self._ring_bytes = ring_bytes
         self._budget = budget
+        self._hold = hold
         self._rooms: dict[RoomKey, Room] = {}
         self._dirty: dict[Audience, None] = {}
         self._changed: dict[Room, None] = {}  # in whose presences something did
@@ -205,13 +209,15 @@ class Rooms:
     # What is sent
 
     # fast path: per message
-    def publish(self, key: RoomKey, broadcast: Broadcast, *, skip: Member | None = None) -> int:
+    def publish(self, key: RoomKey, broadcast: Broadcast, *, skip: Member | None = None, holds: bool = False) -> int:
         """Deliver a broadcast to all who are in a room now and may read it; in the order of these calls.
 
         Args:
             key: Which room. One that nobody is in is fine.
             broadcast: What is sent.
             skip: A member that does not get it: its sender.
+            holds: It comes from the replication stream, whose reading shall pause, for a while at most, when nobody in
+                the room keeps up: a burst in the database does not cost the readers. What clients send never does that.
 
         Returns:
             How many will get it, those included that the ring still serves.
@@ -230,6 +236,7 @@ class Rooms:
             frame = frame_of(broadcast, room.topic, audience.serializer)
             if frame is not None:
                 self._append(audience, frame, mine)
+                audience.holds = audience.holds or holds
                 receivers += count
         if receivers:
             self._pace.want(at_once=self.pending_bytes >= _LARGE_TICK_BYTES)
@@ -237,17 +244,25 @@ class Rooms:
 
     @property
     def is_full(self) -> bool:
-        """Whether whoever publishes in a loop should let others run first, see `flush_now`."""
+        """Whether whoever publishes in a loop should await `have_room` first."""
         return self.pending_bytes > _FULL_BYTES
 
+    async def have_room(self) -> None:
+        """Return when more may be published; other tasks get their turn meanwhile, and at least one."""
+        await asyncio.sleep(0)
+        while self.is_full:
+            self._pace.flush_now()  # nothing while one is being written, slice by slice
+            await asyncio.sleep(0)
+
     def flush_now(self) -> None:
-        """Write what is pending, if nothing is being written; for who publishes in a loop and finds that it is full."""
+        """Write what is pending in this very call, if nothing is being written."""
         self._pace.flush_now()
 
     def resumed(self, members: Iterable[Member]) -> None:
         """Serve what the members of one outlet missed, now that it takes bytes again."""
         for member in members:
             for listener in _listeners(member):
+                listener.audience.is_stalled = False
                 self._serve_behind(listener)
 
     # Inside
@@ -292,6 +307,8 @@ class Rooms:
         before = listener.audience.pending_bytes
         listener.audience.leave(listener)
         self.pending_bytes -= before - listener.audience.pending_bytes
+        if not listener.audience.behind:
+            self._release(listener.audience)
 
     def _append(self, audience: Audience, frame: bytes, skip: Listener | None) -> None:
         if not audience.pending:
@@ -310,6 +327,8 @@ class Rooms:
         for tick in taken:
             tick.audience.written()
             self._cut_off_lost(tick.audience)
+            if self._hold is not None and tick.holds and tick.audience.behind and not tick.audience.level:
+                self._hold.begin(tick.audience)
 
     def _write_one(self, tick: Taken) -> Generator[None]:
         left = _SLICE_SOCKETS
@@ -365,8 +384,16 @@ class Rooms:
             if audience.has_lost(listener):
                 self._cut_off(listener)
                 return
-            for piece in audience.next_pieces(listener) or ():
+            pieces = audience.next_pieces(listener)
+            if pieces is None:
+                self._release(audience)
+            for piece in pieces or ():
                 listener.outlet.write(piece)
+
+    def _release(self, audience: Audience) -> None:
+        """Let the stream go on that waited for somebody of this audience."""
+        if self._hold is not None:
+            self._hold.release(audience)
 
     def _cut_off_lost(self, audience: Audience) -> None:
         for listener in [listener for listener in audience.behind if audience.has_lost(listener)]:

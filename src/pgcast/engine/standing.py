@@ -55,6 +55,17 @@ class Standing:
         rebind: Serves a channel's bindings with its new claims, and says so.
     """
 
+    __slots__ = (
+        "_authorization",
+        "_claims",
+        "_expiries",
+        "_headers",
+        "_perform",
+        "_rebind",
+        "_session",
+        "_tasks",
+    )
+
     def __init__(
         self,
         session: Session,

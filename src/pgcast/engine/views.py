@@ -53,36 +53,39 @@ class Views:
             access: What the group's role gets of the table.
             is_left: Whether they are told that the row has left their filter.
         """
-        kind = self._change.kind
+        change, kind = self._change, self._change.kind
         if access.refuses(kind):
             yield kind if group.is_legacy else ids, self._refusal(access.error)
             return
         if group.is_legacy:
-            made = self._legacy.get(access.columns)
-            if made is None:
-                made = self._payloads.legacy(self._change, as_text=self._as_text, visible=access.columns)
-                self._legacy[access.columns] = made
-            yield kind, made
+            data = self._legacy.get(access.columns)
+            if data is None:
+                data = self._payloads.legacy(change, as_text=self._as_text, visible=access.columns)
+                self._legacy[access.columns] = data
+            if group.is_too_large(kind, data):
+                data = self._payloads.short_legacy(change, as_text=self._as_text, visible=access.columns)
+            yield kind, data
             return
         if group.selects is None:
-            yield ids, self._payload((), access.columns, is_left=is_left)
+            yield ids, self._payload(group, ids, ((), access.columns, is_left))
             return
         by_select: dict[tuple[str, ...], list[int]] = {}
         for one in ids:
             by_select.setdefault(group.selects.get(one, ()), []).append(one)
         for select, some in by_select.items():
-            yield tuple(some), self._payload(select, access.columns, is_left=is_left)
+            yield tuple(some), self._payload(group, tuple(some), (select, access.columns, is_left))
 
-    def _payload(self, select: tuple[str, ...], visible: frozenset[str] | None, *, is_left: bool) -> bytes:
-        made = self._made.get((select, visible, is_left))
+    def _payload(self, group: Group, ids: tuple[int, ...], view: View) -> bytes:
+        select, visible, is_left = view
+        made = self._made.get(view)
         if made is None:
             if select or visible is not None:
                 made = self._payloads.view(self._change, select, visible)
             else:
                 made = self._payloads.current(self._change)
-            if is_left:
-                made = made[:-1] + b',"left":true}'
-            self._made[select, visible, is_left] = made
+            made = self._made[view] = _marked(made, is_left=is_left)
+        if group.is_too_large(ids, made):
+            return _marked(self._payloads.short(self._change, select, visible), is_left=is_left)
         return made
 
     def _refusal(self, error: str) -> bytes:
@@ -90,3 +93,7 @@ class Views:
         if made is None:
             made = self._refused[error] = self._payloads.refused(self._change, error)
         return made
+
+
+def _marked(payload: bytes, *, is_left: bool) -> bytes:
+    return payload[:-1] + b',"left":true}' if is_left else payload

@@ -255,8 +255,7 @@ class Window:
         self._close_segment()
         before = self._segments[-1] if self._segments else None
         segment = Segment(self.end, transaction, now_s, before)
-        if before is None or before.transaction.commit_lsn != transaction.commit_lsn:
-            self._begun_by_xid[transaction.xid] = segment.start
+        self._begun_by_xid.setdefault(transaction.xid, segment.start)
         self._segments.append(segment)
         self._open = segment
         return segment

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import psycopg
 
+from pgcast.engine.partitions import Attached
 from pgcast.engine.ports import PublishedTable
 from pgcast.model.errors import BindingError, DatabaseError
 from pgcast.model.relation import ReplicaIdentity, Table, TypeShape
@@ -100,6 +101,27 @@ _PUBLISHED: Final = """
         AND (coalesce(to_jsonb(a) ->> 'attgenerated', '') = ''
              OR current_setting('server_version_num')::int >= 180000))
     GROUP BY c.oid, n.nspname, c.relname, c.relrowsecurity ORDER BY n.nspname, c.relname
+"""
+
+# A publication of all tables names all roots where partitions are published as rows of theirs; else each leaf for
+# itself, whoever's partition it is. A partition that is being detached concurrently (14+) counts as none.
+_ATTACHED: Final = """
+    WITH RECURSIVE followed AS (
+        SELECT oid, puballtables AND to_jsonb(p) ->> 'pubviaroot' = 'true' AS has_all_roots
+        FROM pg_publication p WHERE pubname = ANY ($1::text[])
+    ), tree (oid) AS (
+        SELECT prrelid FROM pg_publication_rel WHERE prpubid IN (SELECT oid FROM followed)
+        UNION
+        SELECT oid FROM pg_class WHERE relkind = 'p' AND EXISTS (SELECT FROM followed WHERE has_all_roots)
+        UNION
+        SELECT inhrelid FROM pg_inherits JOIN tree ON inhparent = tree.oid
+    )
+    SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text, ARRAY(
+        SELECT ARRAY[i.inhrelid::int8, i.inhparent::int8, i.xmin::text::int8]
+        FROM pg_inherits i
+        JOIN tree ON tree.oid = i.inhparent
+        JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition
+        WHERE to_jsonb(i) ->> 'inhdetachpending' IS DISTINCT FROM 'true')
 """
 
 
@@ -202,6 +224,18 @@ class PostgresCatalog:
             return await fingerprint_of_roles(self._pool)
         except psycopg.Error as error:
             raise translate(error, self._names, otherwise=DatabaseError) from error
+
+    async def attached(self) -> Attached:
+        """Return which partitions are attached below the tables that the publications name; from version 13 on."""
+        try:
+            cursor = await self._pool.ask(_ATTACHED, [list(self._names.publications)])
+            (snapshot, insert_lsn, partitions), *_ = await cursor.fetchall()
+        except psycopg.Error as error:
+            raise translate(error, self._names, otherwise=DatabaseError) from error
+        return Attached(
+            frozenset((partition, parent, xid) for partition, parent, xid in partitions),
+            parse_snapshot(snapshot, insert_lsn),
+        )
 
     async def canonical_text(self, type_shape: TypeShape, text: str) -> bytes:
         """Cast a text to a type and return the text that the replication stream would carry for that value.

@@ -14,13 +14,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import psycopg
-from psycopg import AsyncClientCursor, AsyncConnection, AsyncRawCursor, pq
+from psycopg import AsyncClientCursor, AsyncConnection, AsyncRawCursor, generators, pq
 from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.errors import error_from_result
 
 from pgcast.model.errors import ConnectionFailed, SettingsError
 from pgcast.postgres.addresses import only_family
-from pgcast.postgres.refusals import Names, translate
+from pgcast.postgres.refusals import Names, quote_literal, translate
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -199,6 +200,23 @@ async def connect_replication(target: Target, *, timeout_s: float) -> SqlConnect
         NotPrepared: The role may not replicate, or too many do; the hint says what to run.
     """
     return await _connect(target, replication_conninfo(target), AsyncClientCursor, timeout_s)
+
+
+async def read_unconverted(connection: SqlConnection) -> str:
+    """Have Postgres send text in the database's own encoding; return the Python codec that reads it.
+
+    Where Python has none, as for EUC_TW, that is `ascii`: the rest is not readable, but the stream goes on.
+    """
+    encoding = connection.info.parameter_status("server_encoding") or "SQL_ASCII"
+    # Not by psycopg, which from then on refuses to work with an encoding that Python lacks.
+    connection.pgconn.send_query(f"SET client_encoding TO {quote_literal(encoding)}".encode())
+    result = (await connection.wait(generators.execute(connection.pgconn)))[-1]
+    if result.status != pq.ExecStatus.COMMAND_OK:
+        raise error_from_result(result)
+    try:
+        return connection.info.encoding
+    except psycopg.NotSupportedError:
+        return "ascii"
 
 
 async def _connect(target: Target, conninfo: str, cursor_factory: Any, timeout_s: float) -> SqlConnection:

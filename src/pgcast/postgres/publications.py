@@ -11,12 +11,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pgcast.model.errors import NotPrepared
-from pgcast.postgres.refusals import quote_identifier
+from pgcast.postgres.refusals import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgcast.postgres.connection import SqlConnection
+
+_HAS_COLUMN_LISTS_FROM: Final = 150_000
+_TABLES_SHOWN: Final = 20
+
+# attnames are a table's published columns, without a list all of them. A list of all columns is no list, but for version
+# 15 only where the generated ones are in it; it counts them among all columns here too.
+_DISAGREEING: Final = """
+    SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_publication_tables
+    WHERE pubname IN ({names})
+    GROUP BY schemaname, tablename HAVING count(DISTINCT attnames) > 1 ORDER BY schemaname, tablename
+"""
 
 _ACTIONS: Final = ("insert", "update", "delete", "truncate")
 
@@ -62,8 +73,32 @@ async def list_publications(connection: SqlConnection) -> list[Publication]:
     ]  # fmt: skip
 
 
+async def tables_with_different_columns(connection: SqlConnection, names: Sequence[str]) -> list[str]:
+    """Return the tables, quoted where SQL needs it, of which these publications publish different columns.
+
+    Postgres ends the stream at the first change of such a table (15+).
+    """
+    if connection.info.server_version < _HAS_COLUMN_LISTS_FROM or len(names) < 2:
+        return []
+    query = _DISAGREEING.replace("{names}", ", ".join(map(quote_literal, names)))
+    cursor = await connection.execute(query.encode())
+    return [table for (table,) in await cursor.fetchall()]
+
+
+async def _check_columns(connection: SqlConnection, names: Sequence[str], *, place: str) -> None:
+    tables = await tables_with_different_columns(connection, names)
+    if tables:
+        more = f" and {len(tables) - _TABLES_SHOWN} more" if len(tables) > _TABLES_SHOWN else ""
+        raise NotPrepared(
+            f"{place}: the publications {', '.join(map(quote_identifier, names))} publish different columns of"
+            f" {', '.join(tables[:_TABLES_SHOWN])}{more}, and Postgres ends the stream at such a table's first change",
+            hint="give the table the same column list in each of them (ALTER PUBLICATION ... SET TABLE ... (...);), or"
+            " follow only one of them with PUBLICATIONS",
+        )
+
+
 async def check_publications(connection: SqlConnection, names: Sequence[str], *, place: str) -> None:
-    """Make sure that all these publications exist.
+    """Make sure that all these publications exist, and agree about the columns of their tables.
 
     Postgres itself checks too late: up to version 17 it ends the stream at the next row change, and the slot stays
     stuck there; from 18 on it silently publishes nothing.
@@ -74,11 +109,12 @@ async def check_publications(connection: SqlConnection, names: Sequence[str], *,
         place: The database, for the message.
 
     Raises:
-        NotPrepared: One or more are missing; the hint makes them.
+        NotPrepared: One or more are missing, and the hint makes them; or they disagree about a table's columns.
     """
     existing = [publication.name for publication in await list_publications(connection)]
     missing = [name for name in names if name not in existing]
     if not missing:
+        await _check_columns(connection, names, place=place)
         return
     found = ", ".join(map(quote_identifier, existing)) or "none"
     raise NotPrepared(

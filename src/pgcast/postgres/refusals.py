@@ -180,16 +180,17 @@ _RULES: Final = (
     ),
     _rule(
         "0A000",
-        "different column lists",
+        "different (column lists|values of publish_generated_columns)",
         NotPrepared,
-        "give the table the same column list in all of PUBLICATIONS, or follow only one of them",
+        "give the table the same columns in all of PUBLICATIONS: then the slot is made anew, for it still reads WAL"
+        " from before that, and clients are told; or follow only one of them with PUBLICATIONS, which loses nothing",
     ),
     _rule(
         "22P05",
         None,
         StreamEnded,
-        "a value in the WAL has no UTF-8 form, and Postgres cannot get past it:"
-        " SELECT pg_replication_slot_advance({slot}, pg_current_wal_lsn()); skips it, and loses the changes until now",
+        "nothing to do: the stream is read in the database's own encoding until it is opened anew, and what has no"
+        " UTF-8 form comes as U+FFFD; a database in UTF8 has no such characters",
     ),
 )
 

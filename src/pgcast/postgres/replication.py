@@ -19,11 +19,12 @@ from psycopg.errors import error_from_result
 from pgcast.engine.ports import StreamStart
 from pgcast.model.errors import ConnectionFailed, DatabaseError, NotPrepared, SlotLost, StreamEnded
 from pgcast.model.lsn import NO_LSN, Lsn, format_lsn, parse_lsn
-from pgcast.postgres.connection import connect_replication, connect_sql, within
+from pgcast.postgres.connection import connect_replication, connect_sql, read_unconverted, within
 from pgcast.postgres.copyboth import CopyBoth
 from pgcast.postgres.publications import check_publications
 from pgcast.postgres.refusals import WAL_LEVEL_SQL, Names, quote_identifier, quote_literal, translate
 from pgcast.postgres.slots import PLUGIN, Slot, check_slot_name, drop_slot, drop_slot_sql, find_slot
+from pgcast.postgres.transcoding import Transcoder
 from pgcast.wal.envelope import status_update
 
 if TYPE_CHECKING:
@@ -99,11 +100,14 @@ class ReplicationSource:
         self._received = NO_LSN
         self._may_sleep = False
         self._is_nudge_due = False
+        self._has_untranslatable = False
+        self._transcoder: Transcoder | None = None
 
     async def open(self, after: Lsn) -> StreamStart:
         """Connect, make the slot if it is missing, start the stream, and return once Postgres has sent something.
 
-        A stream that is still open is closed first; after a failure everything is closed.
+        A stream that is still open is closed first; after a failure everything is closed. After one that ended at a
+        character without UTF-8 form, the next stream is in the database's own encoding, and converted here.
         """
         await self.close()
         self._connection = await connect_replication(self._target, timeout_s=_START_TIMEOUT_S)
@@ -111,7 +115,7 @@ class ReplicationSource:
             return await self._start(self._connection, after)
         except psycopg.Error as error:
             await self.close()
-            raise translate(error, self._names, otherwise=StreamEnded) from error
+            raise self._translated(error) from error
         except TimeoutError as error:
             await self.close()
             raise ConnectionFailed(f"{self._names.place}: no answer within {_START_TIMEOUT_S:g} s") from error
@@ -121,15 +125,15 @@ class ReplicationSource:
 
     async def read(self) -> Sequence[bytes]:
         """Wait for envelopes and return those that are there, at least one, in order."""
-        if self._first:
-            first, self._first = self._first, []
-            return first
-        if self._copy is None:
-            raise StreamEnded(f"{self._names.place}: the replication stream is not open")
-        try:
-            return await self._read(self._copy)
-        except psycopg.Error as error:
-            raise translate(error, self._names, otherwise=StreamEnded) from error
+        envelopes, self._first = self._first, []
+        if not envelopes:
+            if self._copy is None:
+                raise StreamEnded(f"{self._names.place}: the replication stream is not open")
+            try:
+                envelopes = await self._read(self._copy)
+            except psycopg.Error as error:
+                raise self._translated(error) from error
+        return envelopes if self._transcoder is None else [self._transcoder.to_utf8(one) for one in envelopes]
 
     def send_status(self, received: Lsn, flushed: Lsn, *, reply_requested: bool = False) -> None:
         """Send a standby status update without waiting; dropped silently when there is no connection."""
@@ -263,9 +267,20 @@ class ReplicationSource:
         (_, consistent_point, *_), *_ = await cursor.fetchall()
         return parse_lsn(consistent_point)
 
+    def _translated(self, error: psycopg.Error) -> DatabaseError:
+        """Return what to raise; the next stream is opened accordingly."""
+        if isinstance(error, psycopg.errors.UntranslatableCharacter):
+            self._has_untranslatable = True
+        return translate(error, self._names, otherwise=StreamEnded)
+
     async def _begin(self, connection: SqlConnection, after: Lsn) -> CopyBoth:
+        self._transcoder, encoding = None, "utf-8"
+        if self._has_untranslatable:
+            self._has_untranslatable = False
+            encoding = await read_unconverted(connection)
+            self._transcoder = Transcoder(encoding)
         command = start_replication_command(self._slot, after, self._publications)
-        connection.pgconn.send_query(command.encode())
+        connection.pgconn.send_query(command.encode(encoding, "replace"))
         results = await connection.wait(generators.execute(connection.pgconn))
         if results[-1].status != pq.ExecStatus.COPY_BOTH:
             raise error_from_result(results[-1])

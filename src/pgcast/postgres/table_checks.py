@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pgcast.postgres.findings import Finding, error, info, ok
+from pgcast.postgres.publications import tables_with_different_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +38,6 @@ _QUERY: Final = r"""
               AND EXISTS (SELECT FROM pg_publication_tables t
                           WHERE t.pubname = ANY ($1::text[]) AND t.schemaname = n.nspname AND t.tablename = c.relname
                           AND NOT to_jsonb(t) -> 'attnames' ? a.attname::text)),
-        (SELECT count(DISTINCT to_jsonb(t) -> 'attnames') FROM pg_publication_tables t
-         WHERE t.pubname = ANY ($1::text[]) AND t.schemaname = n.nspname AND t.tablename = c.relname),
         ARRAY(SELECT to_jsonb(r) -> 'prattrs' FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
               WHERE r.prrelid = c.oid AND p.pubname = ANY ($1::text[])
               AND jsonb_typeof(to_jsonb(r) -> 'prattrs') = 'array'),
@@ -69,7 +68,6 @@ class _Table:
         has_updates: Whether UPDATE or DELETE is published: only then Postgres insists on an identity.
         identity_columns: The columns of the key or index that the identity means; empty for `n` and `f`.
         unpublished_generated: Generated columns that some publication leaves out.
-        column_lists: How many different sets of columns its publications publish.
         has_column_list: Whether a publication lists its columns.
         filter_columns: The columns that row filters name.
         unlisted: The columns that some column list leaves out.
@@ -81,7 +79,6 @@ class _Table:
     has_updates: bool
     identity_columns: frozenset[str]
     unpublished_generated: frozenset[str]
-    column_lists: int
     has_column_list: bool
     filter_columns: frozenset[str]
     unlisted: frozenset[str]
@@ -101,7 +98,10 @@ async def check_tables(connection: SqlConnection, publications: Sequence[str]) -
     """
     tables = await _list_tables(connection, publications)
     updated = [table for table in tables if table.has_updates]
-    found = [*_refused_updates(updated, connection.info.server_version), *_disagreements(tables)]
+    found = [
+        *_refused_updates(updated, connection.info.server_version),
+        *_disagreements(await tables_with_different_columns(connection, publications)),
+    ]
     return [*(found or [ok("tables", f"{len(tables)} published, none refuses UPDATE or DELETE")]), *_hints(tables)]
 
 
@@ -115,12 +115,11 @@ async def _list_tables(connection: SqlConnection, publications: Sequence[str]) -
             has_updates=has_updates,
             identity_columns=frozenset(key),
             unpublished_generated=frozenset(generated),
-            column_lists=column_lists,
             has_column_list=bool(lists),
             filter_columns=frozenset(filtered),
             unlisted=frozenset(unlisted),
         )
-        for name, identity, has_row_security, has_updates, key, generated, column_lists, lists, filtered, unlisted
+        for name, identity, has_row_security, has_updates, key, generated, lists, filtered, unlisted
         in await cursor.fetchall()
     ]  # fmt: skip
 
@@ -169,13 +168,12 @@ def _refused_updates(tables: Sequence[_Table], server_version: int) -> list[Find
     ]
 
 
-def _disagreements(tables: Sequence[_Table]) -> list[Finding]:
-    return _each(
-        "column list",
-        "the replication stream ends at the first change: publications disagree about the columns",
-        [table for table in tables if table.column_lists > 1],
-        hint="list the same columns in all of PUBLICATIONS, or follow only one of them",
-    )
+def _disagreements(tables: Sequence[str]) -> list[Finding]:
+    if not tables:
+        return []
+    trouble = "the replication stream ends at the first change: publications disagree about the columns"
+    hint = "list the same columns in all of PUBLICATIONS, or follow only one of them"
+    return [error("column list", f"{trouble}: {_listed(tables)}", hint=hint)]
 
 
 def _each(name: str, trouble: str, tables: Sequence[_Table], *, sql: str = "", hint: str = "") -> list[Finding]:
@@ -210,8 +208,12 @@ def _hints(tables: Sequence[_Table]) -> list[Finding]:
 
 
 def _names(tables: Sequence[_Table]) -> str:
-    shown = ", ".join(table.name for table in tables[:_TABLES_SHOWN])
-    more = len(tables) - _TABLES_SHOWN
+    return _listed([table.name for table in tables])
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_TABLES_SHOWN])
+    more = len(names) - _TABLES_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
 
 

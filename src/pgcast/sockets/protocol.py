@@ -63,8 +63,8 @@ class Conversation(Protocol):
         """The connection takes bytes again."""
         ...
 
-    def gone(self) -> None:
-        """The connection has ended."""
+    def gone(self, code: int | None = None) -> None:
+        """The connection has ended; `code` is that of the client's close frame, if it has sent one."""
         ...
 
 
@@ -115,6 +115,7 @@ class Connection(asyncio.Protocol):
         self._conversation: Conversation | None = None
         self._fragments: list[bytes] = []
         self._is_text = False
+        self._has_sent_eof = False
         self._close_timer: asyncio.TimerHandle | None = None
         self._deciding: asyncio.Task[None] | None = None
 
@@ -142,7 +143,8 @@ class Connection(asyncio.Protocol):
             self._deciding.cancel()
             self._deciding = None
         if self._conversation is not None:
-            self._conversation.gone()
+            close = self._websocket.close_rcvd
+            self._conversation.gone(None if close is None else close.code)
             self._conversation = None
 
     def data_received(self, data: bytes) -> None:
@@ -172,7 +174,7 @@ class Connection(asyncio.Protocol):
     def write(self, content: bytes) -> None:
         """Send whole frames."""
         transport = self._transport
-        if transport is not None and self._close_timer is None:
+        if transport is not None and self._close_timer is None and not self._has_sent_eof:
             self.writes += 1
             transport.write(content)
 
@@ -293,6 +295,7 @@ class Connection(asyncio.Protocol):
             if part != SEND_EOF:
                 transport.write(part)
             elif transport.can_write_eof():
+                self._has_sent_eof = True  # a transport refuses whatever is written after it
                 transport.write_eof()
             else:
                 transport.close()

@@ -47,6 +47,12 @@ class Progress:
         else:
             self.skip = _ALL
 
+    def begin_again(self) -> None:
+        """A transaction begins that was read before: what is new of it is numbered on from the last change so far."""
+        self.commit_lsn = self._done_lsn
+        self.index = self._done_index
+        self.skip = 0
+
     def commit(self, end_lsn: Lsn) -> bool:
         """The open transaction is complete; say whether that is news."""
         self._note_done()

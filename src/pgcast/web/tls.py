@@ -1,17 +1,27 @@
-"""From the files of a certificate and its key to what a TLS server needs; whatever is wrong with them is said."""
+"""From the files of a certificate and its key to what a TLS server needs; whatever is wrong with them is said.
+
+Certificates are renewed every few weeks. A server looks at its files once a minute and takes a renewed certificate up
+for new connections; one that cannot be used leaves the old one in force.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import structlog
 
 from pgcast.model.errors import SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_CERT = "PGCAST_TLS_CERT"
-_KEY = "PGCAST_TLS_KEY"
+log = structlog.get_logger()
+
+_CERT: Final = "PGCAST_TLS_CERT"
+_KEY: Final = "PGCAST_TLS_KEY"
+_LOOK_S: Final = 60.0
 
 
 def server_context(cert: Path, key: Path) -> ssl.SSLContext:
@@ -27,16 +37,30 @@ def server_context(cert: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    load_certificate(context, cert, key)
+    _load(context, cert, key)
     return context
 
 
-def load_certificate(context: ssl.SSLContext, cert: Path, key: Path) -> None:
-    """Give a context a certificate, also one that is in use: new connections get it.
+async def keep_renewed(context: ssl.SSLContext, cert: Path, key: Path) -> None:
+    """Look at the files of a context that is in use, for ever and now and then, and load them when they are new."""
+    loaded = _stamps(cert, key)
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        stamps = _stamps(cert, key)
+        if stamps == loaded:
+            continue
+        try:
+            # Tried on another context first: a failure in the middle would leave this one without a key.
+            server_context(cert, key)
+            _load(context, cert, key)
+        except SettingsError as error:
+            log.warning("the renewed certificate cannot be used; the old one stays", error=error.message)
+        else:
+            loaded = stamps
+            log.info("renewed certificate taken up", file=str(cert))
 
-    Raises:
-        SettingsError: As for `server_context`.
-    """
+
+def _load(context: ssl.SSLContext, cert: Path, key: Path) -> None:
     certificates, keys = _read(_CERT, cert), _read(_KEY, key)
     if b"-----BEGIN CERTIFICATE-----" not in certificates:
         raise SettingsError(f"{_CERT}: {cert} holds no certificate in PEM", hint="it has a line BEGIN CERTIFICATE")
@@ -66,3 +90,15 @@ def _read(variable: str, path: Path) -> bytes:
         raise SettingsError(
             f"{variable}: cannot read {path}: {error.strerror}", hint=f"{variable} is a PEM file"
         ) from None
+
+
+def _stamps(*paths: Path) -> list[tuple[int, int]]:
+    """Return what differs once a file was written or replaced."""
+    stamps = []
+    for path in paths:
+        try:
+            found = path.stat()
+            stamps.append((found.st_ino, found.st_mtime_ns))
+        except OSError:
+            stamps.append((0, 0))
+    return stamps

@@ -3,7 +3,7 @@
 //   node listen.mjs '{"package": "supabase-js", "url": "http://127.0.0.1:4000", "apikey": "...",
 //                     "channels": [{"topic": "room", "bindings": [{"event": "*", "schema": "public", "table": "t"}]}]}'
 //
-//   package       supabase-js | realtime-js | realtime-js-2-10-7 | realtime-js-1-7-5
+//   package       supabase-js | realtime-js | realtime-js-2-15-6 | realtime-js-2-10-7 | realtime-js-1-7-5
 //   url           supabase-js: the project's URL; realtime-js: the socket's, for example ws://127.0.0.1:4000/socket
 //   apikey        the key
 //   vsn           the serializer, "1.0.0" or "2.0.0"; the package's own choice if it is missing
@@ -13,13 +13,17 @@
 //   converts      realtime-js-1-7-5: convert records with the package's own Transformers, as supabase-js 1 did
 //   channels      topics as an application names them, without "realtime:"; `bindings` are those of postgres_changes, and
 //                 a filter that is a list of calls, [["eq", "id", 1], ...], is built with the package's own filter builder;
-//                 `config` is the channel's own, for example {"private": true}. For realtime-js-1-7-5 the topic is the
-//                 subscription: "realtime:public:t:id=eq.5"
+//                 `config` is the channel's own, for example {"private": true}; `broadcasts` are events to listen for, and
+//                 `presence` says whether to listen for who comes and goes; `joins` false makes a channel that is not joined.
+//                 For realtime-js-1-7-5 the topic is the subscription: "realtime:public:t:id=eq.5"
 //
 // Lines out: {"status", "topic", "error"?}, {"change", "topic", "listener"} with the index of the binding that was told,
-// {"system", "topic"}, {"heartbeat"}, {"left", "topic"}, {"log"} for what the client says on the console, {"crash"} when
-// it threw where no application could have caught it.
-// Lines in: {"join": {a channel as above}}, {"leave": topic}. Ends when standard input does, or by SIGTERM.
+// {"broadcast", "topic"}, {"presence", "topic"} with the whole state after each change, {"comes", "topic"} and
+// {"goes", "topic"} with a key, {"did", "topic"} with what came of a command, {"system", "topic"}, {"heartbeat"},
+// {"left", "topic"}, {"log"} for what the client says on the console, {"crash"} when it threw where no application could
+// have caught it. Bytes are {"hex": "ff00"}.
+// Lines in: {"join": {a channel as above}}, {"leave": topic}, {"send" | "httpSend": [event, payload], "topic"},
+// {"track": payload, "topic"}, {"untrack": true, "topic"}. Ends when standard input does, or by SIGTERM.
 
 import { createInterface } from "node:readline";
 import { format } from "node:util";
@@ -39,6 +43,9 @@ for (const level of ["debug", "info", "log", "warn", "error"]) {
   console[level] = (...words) => print({ log: format(...words) });
 }
 
+const asBytes = (payload) => (payload?.hex === undefined ? payload : Uint8Array.from(Buffer.from(payload.hex, "hex")).buffer);
+const asHex = (payload) => (payload instanceof ArrayBuffer ? { hex: Buffer.from(payload).toString("hex") } : payload);
+
 function printStatus(status, topic, error) {
   print({ status, topic, ...(error && { error: String(error.message ?? error) }) });
 }
@@ -47,8 +54,18 @@ function printStatus(status, topic, error) {
 function today(client, { follows }, postgresChangesFilter) {
   const joined = new Map();
   return {
-    join({ topic, bindings = [], config = {} }) {
+    join({ topic, bindings = [], broadcasts = [], presence = false, config = {}, joins = true }) {
       const channel = client.channel(topic, { config });
+      for (const event of broadcasts) {
+        channel.on("broadcast", { event }, ({ payload, ...message }) =>
+          print({ broadcast: { ...message, ...(payload !== undefined && { payload: asHex(payload) }) }, topic }),
+        );
+      }
+      if (presence) {
+        channel.on("presence", { event: "sync" }, () => print({ presence: channel.presenceState(), topic }));
+        channel.on("presence", { event: "join" }, ({ key }) => print({ comes: key, topic }));
+        channel.on("presence", { event: "leave" }, ({ key }) => print({ goes: key, topic }));
+      }
       for (const [listener, binding] of bindings.entries()) {
         if (Array.isArray(binding.filter)) {
           binding.filter = binding.filter.reduce((built, [name, ...words]) => built[name](...words), postgresChangesFilter());
@@ -59,8 +76,15 @@ function today(client, { follows }, postgresChangesFilter) {
         });
       }
       channel.on("system", {}, (system) => print({ system, topic }));
-      channel.subscribe((status, error) => printStatus(status, topic, error));
+      if (joins) channel.subscribe((status, error) => printStatus(status, topic, error));
       joined.set(topic, channel);
+    },
+    async act({ topic, send, httpSend, track, untrack }) {
+      const channel = joined.get(topic);
+      if (send) print({ did: await channel.send({ type: "broadcast", event: send[0], payload: asBytes(send[1]) }), topic });
+      if (httpSend) print({ did: await channel.httpSend(httpSend[0], asBytes(httpSend[1])), topic });
+      if (track) print({ did: await channel.track(track), topic });
+      if (untrack) print({ did: await channel.untrack(), topic });
     },
     async leave(topic) {
       print({ left: await client.removeChannel(joined.get(topic)), topic });
@@ -86,6 +110,7 @@ function before(client, { converts }, { convertChangeData }) {
       const channel = client.channel(topic);
       channel.on("*", (change) => print({ change: hand(change), topic, listener: 0 }));
       channel.on("INSERT", (change) => print({ change: hand(change), topic, listener: 1 }));
+      channel.on("broadcast", (broadcast) => print({ broadcast, topic }));
       channel.on("system", (system) => print({ system, topic }));
       channel.onError(() => printStatus("CHANNEL_ERROR", topic));
       channel.onClose(() => printStatus("CLOSED", topic));
@@ -95,6 +120,9 @@ function before(client, { converts }, { convertChangeData }) {
         .receive("error", (reply) => printStatus("CHANNEL_ERROR", topic, JSON.stringify(reply)))
         .receive("timeout", () => printStatus("TIMED_OUT", topic));
       joined.set(topic, channel);
+    },
+    act({ topic, send: [event, payload] }) {
+      joined.get(topic).push("broadcast", { type: "broadcast", event, payload });
     },
     leave(topic) {
       joined.get(topic).unsubscribe().receive("ok", () => print({ left: "ok", topic }));
@@ -132,6 +160,12 @@ const PACKAGES = {
     return { ...today(client, config, postgresChangesFilter), end: () => client.disconnect() };
   },
 
+  async "realtime-js-2-15-6"(config) {
+    const { RealtimeClient } = await import("realtime-js-2-15-6");
+    const client = new RealtimeClient(config.url, { transport, ...options(config) });
+    return { ...today(client, config), end: () => client.disconnect() };
+  },
+
   async "realtime-js-2-10-7"(config) {
     const { RealtimeClient } = await import("realtime-js-2-10-7");
     // Given a transport, this version opens the socket and never listens to it; it finds one by itself.
@@ -156,7 +190,7 @@ const listen = PACKAGES[config.package];
 if (listen === undefined) {
   throw new Error(`no package ${config.package}; there are ${Object.keys(PACKAGES).join(", ")}`);
 }
-const { join, leave, end } = await listen(config);
+const { join, leave, act, end } = await listen(config);
 config.channels.forEach(join);
 
 async function finish() {
@@ -170,5 +204,6 @@ createInterface({ input: process.stdin })
     const command = JSON.parse(line);
     if (command.join) join(command.join);
     if (command.leave) leave(command.leave);
+    if (command.topic) act(command);
   })
   .on("close", finish);

@@ -9,12 +9,17 @@
     heartbeat_ms  how often the client asks whether the server is there; the package's own choice if it is missing
     attempts      after how many failures to connect it gives up; the package's own choice if it is missing
     channels      topics as an application names them, without "realtime:"; `bindings` are those of postgres_changes
-                  (this client knows the keys event, schema, table, filter and select), `config` is the channel's own
+                  (this client knows the keys event, schema, table, filter and select), `config` is the channel's own;
+                  `broadcasts` are events to listen for, `presence` says whether to listen for who comes and goes;
+                  `joins` false makes a channel that is not joined
 
 Lines out: {"status", "topic", "error"?}, {"change", "topic", "listener"} with the index of the binding that was told,
-{"system", "topic"}, {"left", "topic"}, {"log"} for what the client complains about or does not understand and drops,
+{"broadcast", "topic"}, {"presence", "topic"} with the whole state after each change, {"comes", "topic"} and
+{"goes", "topic"} with a key, {"did", "topic"} with what came of a command, {"system", "topic"}, {"left", "topic"},
+{"log"} for what the client complains about or does not understand and drops,
 {"raised", "topic"} for what `subscribe` raises, {"crash"} for what no application could have caught.
-Lines in: {"join": {a channel as above}}, {"leave": topic}. Ends when standard input does, or by SIGTERM.
+Lines in: {"join": {a channel as above}}, {"leave": topic}, {"send" | "httpSend": [event, payload], "topic"},
+{"track": payload, "topic"}, {"untrack": true, "topic"}. Ends when standard input does, or by SIGTERM.
 
 Runs in an environment of its own, which has the client and nothing of pgcast.
 """
@@ -29,7 +34,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from realtime import AsyncRealtimeClient, RealtimePostgresChangesListenEvent, RealtimeSubscribeStates
+from realtime import (
+    AsyncRealtimeChannel,
+    AsyncRealtimeClient,
+    RealtimePostgresChangesListenEvent,
+    RealtimeSubscribeStates,
+)
 
 
 def write(**line: Any) -> None:
@@ -59,28 +69,71 @@ def make_client(config: dict[str, Any]) -> AsyncRealtimeClient:
     return AsyncRealtimeClient(config["url"], config["apikey"], params=config.get("params"), **options)
 
 
-async def join(
+def make_channel(
     client: AsyncRealtimeClient,
     topic: str,
-    bindings: Sequence[dict[str, Any]] = (),
-    config: dict[str, Any] | None = None,
-) -> None:
+    bindings: Sequence[dict[str, Any]],
+    broadcasts: Sequence[str],
+    *,
+    presence: bool,
+    config: dict[str, Any] | None,
+) -> AsyncRealtimeChannel:
     channel = client.channel(topic, {"config": config} if config else None)  # type: ignore[arg-type]
-
-    def on_status(status: RealtimeSubscribeStates, error: Exception | None) -> None:
-        write(status=status.value, topic=topic, **({"error": str(error)} if error else {}))
-
     for listener, binding in enumerate(bindings):
         event = RealtimePostgresChangesListenEvent(binding["event"])
         rest = {key: value for key, value in binding.items() if key != "event"}
         channel.on_postgres_changes(
             event, lambda change, listener=listener: write(change=change, topic=topic, listener=listener), **rest
         )
+    for event in broadcasts:
+        channel.on_broadcast(event, lambda message: write(broadcast=message, topic=topic))
+    if presence:
+        channel.on_presence_sync(lambda: write(presence=channel.presence_state(), topic=topic))
+        channel.on_presence_join(lambda key, *_: write(comes=key, topic=topic))
+        channel.on_presence_leave(lambda key, *_: write(goes=key, topic=topic))
     channel.on_system(lambda system: write(system=dict(system), topic=topic))
+    return channel
+
+
+async def join(
+    client: AsyncRealtimeClient,
+    topic: str,
+    bindings: Sequence[dict[str, Any]] = (),
+    broadcasts: Sequence[str] = (),
+    *,
+    presence: bool = False,
+    config: dict[str, Any] | None = None,
+    joins: bool = True,
+) -> None:
+    channel = make_channel(client, topic, bindings, broadcasts, presence=presence, config=config)
+
+    def on_status(status: RealtimeSubscribeStates, error: Exception | None) -> None:
+        write(status=status.value, topic=topic, **({"error": str(error)} if error else {}))
+
+    if not joins:
+        return
     try:
         await channel.subscribe(on_status)
     except Exception as error:  # noqa: BLE001 - whatever it is, the application gets it
         write(raised=f"{type(error).__name__}: {error}", topic=topic)
+
+
+def as_bytes(payload: Any) -> Any:
+    return bytes.fromhex(payload["hex"]) if isinstance(payload, dict) and "hex" in payload else payload
+
+
+async def act(client: AsyncRealtimeClient, command: dict[str, Any]) -> None:
+    channel = next(known for known in client.get_channels() if known.topic == f"realtime:{command['topic']}")
+    if "send" in command:
+        await channel.send_broadcast(*command["send"])
+    if "httpSend" in command:
+        event, payload = command["httpSend"]
+        await channel.http_send(event, as_bytes(payload))
+    if "track" in command:
+        await channel.track(command["track"])
+    if "untrack" in command:
+        await channel.untrack()
+    write(did="ok", topic=command["topic"])
 
 
 async def leave(client: AsyncRealtimeClient, topic: str) -> None:
@@ -101,6 +154,8 @@ async def until_the_end(client: AsyncRealtimeClient) -> None:
                 await join(client, **command["join"])
             if "leave" in command:
                 await leave(client, command["leave"])
+            if "topic" in command:
+                await act(client, command)
     finally:
         transport.close()
 

@@ -50,6 +50,51 @@ async def test_a_latin1_database_is_read_as_what_it_means(cluster: Cluster, star
         assert change["record"] == {"schlüssel": "é", "j": {"ä": "ö"}, "ts": ["ß", "a ü"]}
 
 
+UNREADABLE = {
+    # encoding: what has no UTF-8 form in it, as hexadecimal bytes; a text that has one; the same as it is read then
+    "WIN1252": ("81", "größe €", "größe €"),
+    "EUC_JP": ("a9a1", "日本", "日本"),
+    "EUC_TW": ("8ea7fefe", "abc", "abc"),
+}
+
+
+@pytest.mark.parametrize("encoding", UNREADABLE)
+async def test_a_character_without_utf8_form_ends_the_stream_but_not_for_good(
+    cluster: Cluster, start_node: NodeFactory, encoding: str
+):
+    unreadable, name, read = UNREADABLE[encoding]
+    with (
+        encoded(cluster, encoding) as database,
+        psycopg.connect(database.dsn, autocommit=True, client_encoding="UTF8") as writer,
+    ):
+        writer.execute(f"""
+            create type "{name}" as enum ('sad');
+            create table t (id int primary key, v text, vs text[], "{name}" "{name}");
+            create publication "{name}" for all tables
+        """)
+        node = start_node(database.dsn, PUBLICATIONS=f'["{name}"]')
+        async with RealtimeClient(node.url) as client:
+            await client.join("realtime:room", EVERYTHING)
+            with writer.transaction():
+                writer.execute("insert into t values (1, %s)", (name,))
+                text = f"convert_from('\\x{unreadable}', '{encoding}')"
+                writer.execute(f"insert into t values (2, 'a' || {text} || 'z', array[{text}])")
+                writer.execute("insert into t values (3, %s, array[%s], 'sad')", (name, name))
+                writer.execute("update t set id = 4 where id = 3")
+                writer.execute("delete from t where id = 4")
+            changes = await client.changes(5)
+            await client.nothing_more(0.2)
+        first, second, *others = (change.get("record") for change in changes)
+        assert first == {"id": 1, "v": name, "vs": None, name: None}
+        assert second is not None
+        assert second["v"][0] == "a"
+        assert "\ufffd" in second["v"]
+        assert "\ufffd" in second["vs"][0]
+        assert others == [{"id": row_id, "v": read, "vs": [read], read: "sad"} for row_id in (3, 4)] + [None]
+        assert "has no equivalent in encoding" in node.log()
+        assert "comes as U+FFFD" in node.log()
+
+
 async def test_bytes_without_an_encoding_are_read_as_far_as_they_are_utf8(cluster: Cluster, start_node: NodeFactory):
     with encoded(cluster, "SQL_ASCII") as database:
         database.execute("""

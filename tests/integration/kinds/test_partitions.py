@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,7 @@ from realtime_client import RealtimeClient
 EVERYTHING = {"event": "*", "schema": "*"}
 
 as_root = pytest.mark.postgres(13, why="publish_via_partition_root came with version 13")
+needs_turns = pytest.mark.postgres(13, last=14, why="only these versions go on as they began")
 
 
 def rows_with_tables(changes):
@@ -149,7 +151,7 @@ async def test_a_partition_attached_to_a_published_root_is_followed_at_once(root
         assert (change["table"], change["record"]["id"]) == ("r", 2)
 
 
-@pytest.mark.postgres(15, why="a table whose rows were passed over is passed over on, until the stream is opened again")
+@as_root
 async def test_so_is_a_table_whose_rows_were_passed_over_before(rooted: Database, root_node: Node):
     rooted.execute("create table five (like r including all)")
     async with RealtimeClient(root_node.url) as client:
@@ -159,6 +161,90 @@ async def test_so_is_a_table_whose_rows_were_passed_over_before(rooted: Database
         rooted.execute("insert into r values (2, 5)")
         (change,) = await client.changes(1)
         assert (change["table"], change["record"]["id"]) == ("r", 2)
+
+
+async def write_while_attaching(database: Database) -> list[tuple[int, int]]:
+    """Write to partitions, and to tables that become partitions meanwhile; return the rows as (id, region)."""
+    database.execute("create table five (like r including all); create table six (like r including all)")
+    database.execute("insert into five values (0, 5); insert into six values (0, 6)")
+    regions = [1, 2]
+    written = []
+    with database.connect() as writer:
+        for number in range(1, 61):
+            if number in {20, 40}:
+                table, region = {20: ("five", 5), 40: ("six", 6)}[number]
+                writer.execute(f"alter table r attach partition {table} for values in ({region})")
+                regions.insert(1, region)
+            with writer.transaction():
+                for region in regions:
+                    writer.execute("insert into r values (%s, %s)", (number, region))
+                    written.append((number, region))
+            await asyncio.sleep(0.02)
+    return written
+
+
+def ids_and_regions(changes):
+    return [(change["record"]["id"], change["record"]["region"]) for change in changes]
+
+
+@needs_turns
+@pytest.mark.parametrize("via_root", ["true", "false"])
+async def test_what_an_attached_table_wrote_before_that_was_noticed_comes_late_but_once(
+    rooted: Database, start_node: NodeFactory, via_root: str
+):
+    rooted.execute(f"alter publication supabase_realtime set (publish_via_partition_root = {via_root})")
+    node = start_node(rooted.dsn)
+    async with RealtimeClient(node.url) as client:
+        await client.join("realtime:room", EVERYTHING)
+        written = await write_while_attaching(rooted)
+        changes = await client.changes(len(written))
+        await client.nothing_more(2.5)
+    assert sorted(ids_and_regions(changes)) == sorted(written)
+    positions = [change["position"] for change in changes]
+    assert positions == sorted(set(positions))
+    assert "is lost" not in node.log()
+
+
+@needs_turns
+async def test_a_server_that_comes_past_the_attaching_later_misses_nothing(rooted: Database, root_node: Node):
+    async with RealtimeClient(root_node.url) as client:
+        await client.join("realtime:room", EVERYTHING)
+        rooted.execute("insert into r values (-1, 1)")
+        ((first,)) = await client.changes(1)
+        root_node.kill()
+    written = await write_while_attaching(rooted)
+    await asyncio.to_thread(root_node.start)
+    async with RealtimeClient(root_node.url) as client:
+        await client.join("realtime:room", {**EVERYTHING, "since": first["position"]})
+        assert ids_and_regions(await client.changes(len(written))) == written
+        await client.nothing_more(2.5)
+
+
+@needs_turns
+async def test_a_savepoint_that_attaches_a_table_is_a_gap_that_is_told(rooted: Database, root_node: Node):
+    rooted.execute("create table five (like r including all)")
+    async with RealtimeClient(root_node.url) as client:
+        await client.join("realtime:room", EVERYTHING)
+        rooted.execute("insert into five values (1, 5)")
+        rooted.execute("""
+            begin; savepoint s; alter table r attach partition five for values in (5); release s; commit
+        """)
+        await client.receive_until(lambda message: message["payload"].get("code") == "GapDetected")
+        await asyncio.sleep(0.5)
+        rooted.execute("insert into r values (2, 5)")
+        assert ids_and_regions(await client.changes(1)) == [(2, 5)]
+
+
+@needs_turns
+async def test_a_detached_table_is_left_alone_within_seconds(rooted: Database, root_node: Node):
+    async with RealtimeClient(root_node.url) as client:
+        await client.join("realtime:room", EVERYTHING)
+        rooted.execute("insert into r values (1, 1)")
+        rooted.execute("alter table r detach partition low")
+        await asyncio.sleep(4)
+        rooted.execute("insert into low values (2, 1)")
+        rooted.execute("insert into r values (3, 2)")
+        assert ids_and_regions(await client.changes(2)) == [(1, 1), (3, 2)]
 
 
 @pytest.mark.postgres(15, why="until version 15 a detached partition is published on for a while")

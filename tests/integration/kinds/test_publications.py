@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable
+
 import pytest
 
 from fix_node import NodeFactory
@@ -12,6 +16,13 @@ from realtime_client import RealtimeClient
 EVERYTHING = {"event": "*", "schema": "*"}
 
 filtered = pytest.mark.postgres(15, why="row filters and column lists came with version 15")
+
+
+async def eventually(check: Callable[[], bool], timeout_s: float = 20) -> None:
+    ends_s = time.monotonic() + timeout_s
+    while not check():
+        assert time.monotonic() < ends_s, "it did not happen in time"
+        await asyncio.sleep(0.05)
 
 
 async def test_actions_that_are_not_published_do_not_come(database: Database, start_node: NodeFactory):
@@ -153,3 +164,65 @@ async def test_generated_columns_can_be_published(database: Database, start_node
         database.execute("insert into t values (1), (2)")
         assert rows_of(await client.changes(1)) == [("INSERT", {"a": 2, "s": 4}, None)]
         await client.nothing_more(0.1)
+
+
+@filtered
+async def test_publications_that_disagree_about_columns_are_waited_for_and_the_gap_told(
+    database: Database, start_node: NodeFactory
+):
+    """Postgres ends the stream at the first change of the table, and goes on doing so when the lists are mended."""
+    database.execute("""
+        create table t (a int primary key, b int); create publication p for table t (b, a); create publication q for table t
+    """)
+    node = start_node(database.dsn, PUBLICATIONS="p,q", DB_RECONNECT_BACKOFF_MAX="500")
+    async with RealtimeClient(node.url) as client:
+        await client.join("realtime:room", EVERYTHING)
+        database.execute("insert into t values (1, 1)")
+        assert rows_of(await client.changes(1)) == [("INSERT", {"a": 1, "b": 1}, None)]
+        database.execute("alter publication p set table t (a)")
+        database.execute("insert into t values (2, 2)")
+        await eventually(
+            lambda: 'the publications \\"p\\", \\"q\\" publish different columns of public.t' in node.log()
+        )
+        assert "dropped" not in node.log()
+        database.execute("alter publication q set table t (a)")
+        message = await client.receive_until(lambda message: message["payload"].get("code") == "GapDetected")
+        assert message["payload"]["status"] == "ok"
+        database.execute("insert into t values (3, 3)")
+        assert rows_of(await client.changes(1)) == [("INSERT", {"a": 3}, None)]
+
+
+@pytest.mark.postgres(16, why="version 15 counts generated columns among all columns, and cannot list them")
+async def test_a_list_of_all_columns_but_the_generated_ones_is_no_list(database: Database, start_node: NodeFactory):
+    database.execute("""
+        create table t (a int primary key, b int, c int generated always as (a) stored);
+        create publication p for table t (a, b); create publication q for table t
+    """)
+    async with RealtimeClient(start_node(database.dsn, PUBLICATIONS="p,q").url) as client:
+        await client.join("realtime:room", EVERYTHING)
+        database.execute("insert into t values (1, 1)")
+        assert rows_of(await client.changes(1)) == [("INSERT", {"a": 1, "b": 1}, None)]
+
+
+@filtered
+async def test_to_follow_only_one_of_them_loses_nothing(database: Database, start_node: NodeFactory):
+    database.execute("create table t (a int primary key, b int); create publication p for table t (a)")
+    database.execute("create publication q for table t (a)")
+    node = start_node(database.dsn, PUBLICATIONS="p,q")
+    async with RealtimeClient(node.url) as client:
+        await client.join("realtime:room", EVERYTHING)
+        database.execute("insert into t values (1, 1)")
+        (first,) = await client.changes(1)
+        database.execute("alter publication q set table t (a, b)")
+        database.execute("insert into t values (2, 2)")
+        await eventually(lambda: "publish different columns" in node.log())
+    node.stop()
+    node.start(wait=False)
+    assert node.process is not None
+    assert await asyncio.to_thread(node.process.wait, 20) == 1
+    assert "follow only one of them with PUBLICATIONS" in node.log()
+    node.environment["PUBLICATIONS"] = "q"
+    await asyncio.to_thread(node.start)
+    async with RealtimeClient(node.url) as client:
+        await client.join("realtime:room", {**EVERYTHING, "since": first["position"]})
+        assert rows_of(await client.changes(1)) == [("INSERT", {"a": 2, "b": 2}, None)]

@@ -31,7 +31,7 @@ async def catalog(database, people, roles):
     made = PostgresCatalog(parse_target(database.dsn), publications=["p"])
     yield made
     await made.close()
-    database.execute(f"DROP OWNED BY {', '.join((OWNER, READER, NOBODY, MEMBER, NOINHERIT, 'service_role'))}")
+    database.execute(f"DROP OWNED BY {OWNER}, {READER}, {NOBODY}, {MEMBER}, {NOINHERIT}, service_role")
 
 
 def make(database, name="t", *, grants="", security=""):

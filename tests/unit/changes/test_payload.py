@@ -238,3 +238,40 @@ def test_a_refusal_has_the_table_the_time_and_the_error_alone():
 
     assert inserted == {**whole, "columns": [], "record": {}, "errors": ["Error 401: Unauthorized"]}
     assert (updated["record"], updated["old_record"]) == ({}, {})
+
+
+LONG = b"x" * 100
+SHORT = b'{"id":7,"at":"2026-01-02T03:04:05+00:00"}'
+TOO_LARGE = ["Error 413: Payload Too Large"]
+
+
+def long_update() -> Change:
+    values = (b"7", b"2026-01-02 03:04:05+00", b"{%b}" % LONG)
+    record = b'{"id":7,"at":"2026-01-02T03:04:05+00:00","tags":["%b"]}' % LONG
+    return committed(Change(TABLE, Kind.UPDATE, record, b'{"id":7}', values, (b"7", ABSENT, ABSENT)))
+
+
+def test_a_change_over_the_limit_comes_with_its_short_values_and_an_error():
+    change = long_update()
+    whole = Payloads().current(change)
+    assert Payloads(max_bytes=len(whole)).current(change) == whole
+    data = json.loads(Payloads(max_bytes=len(whole) - 1).current(change))
+    assert data.pop("record") == json.loads(SHORT)
+    assert data.pop("errors") == TOO_LARGE
+    assert {**data, "record": json.loads(whole)["record"], "errors": None} == json.loads(whole)
+
+
+def test_of_selected_columns_those_count_alone():
+    payloads = Payloads(max_bytes=len(Payloads().view(long_update(), ("at",))))
+    assert json.loads(payloads.current(long_update()))["errors"] == TOO_LARGE
+    assert json.loads(payloads.view(long_update(), ("at",)))["errors"] is None
+    too_large = json.loads(payloads.view(long_update(), ("tags",)))
+    assert (too_large["record"], too_large["errors"], len(too_large["columns"])) == ({"id": 7}, TOO_LARGE, 2)
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_the_oldest_protocol_has_the_same_limit(as_text: bool):  # noqa: FBT001
+    data = json.loads(Payloads(max_bytes=100).legacy(long_update(), as_text=as_text))
+    assert data["errors"] == TOO_LARGE
+    assert data["record"] == ({"id": "7", "at": "2026-01-02T03:04:05Z"} if as_text else json.loads(SHORT))
+    assert [column["name"] for column in data["columns"]] == ["id", "at", "tags"]

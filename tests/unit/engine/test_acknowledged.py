@@ -98,3 +98,26 @@ def test_marks_are_written_down_and_read_back():
 def test_what_is_no_mark_is_refused(row: object):
     with pytest.raises(ValueError, match="not a mark"):
         Acknowledged(120).load([row], 0)  # type: ignore[list-item]
+
+
+def test_who_could_not_take_a_large_message_is_remembered_until_it_has_stayed_away():
+    marks = Acknowledged(120)
+    assert not marks.is_limited(ADA.identity)
+    assert not marks.is_limited(None)
+    marks.limit(ADA.identity, 0)
+    assert marks.is_changed
+    marks.limit(SUBJECT.identity, 50)
+    marks.limit(ADA.identity, 60)
+    marks.expire(175)
+    assert (marks.is_limited(ADA.identity), marks.is_limited(SUBJECT.identity)) == (True, False)
+    marks.expire(181)
+    assert not marks.is_limited(ADA.identity)
+
+
+def test_that_survives_a_restart_and_is_bounded():
+    marks = Acknowledged(120, max_marks=2)
+    for name in "abc":
+        marks.limit(Identity(name), 0)
+    again = Acknowledged(120)
+    again.load(marks.dump(), 0)
+    assert [again.is_limited(Identity(name)) for name in "abc"] == [False, True, True]

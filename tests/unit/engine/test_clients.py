@@ -14,8 +14,9 @@ from memory_source import MemoryCatalog, MemorySource, database
 
 from fix_clock import Clock
 from pgcast.changes.payload import Payloads
+from pgcast.engine.acknowledged import Identity
 from pgcast.engine.backoff import Backoff
-from pgcast.engine.clients import JOIN_S, UNREAD, Client
+from pgcast.engine.clients import JOIN_S, LIMITED_BYTES, UNREAD, Client
 from pgcast.engine.hub import HubLimits
 from pgcast.engine.node import Node, NodeLimits
 from pgcast.frames.codec import serializer_for
@@ -299,3 +300,34 @@ async def test_who_asks_and_does_not_read_the_answers_is_sent_away(rig: Rig):
     rig.outlet._buffered = 5 << 20
     rig.push("presence", {"event": "untrack"})
     assert rig.outlet.closed == (1013, UNREAD)
+
+
+@pytest.mark.parametrize(("code", "is_limited"), [(1009, True), (1000, False), (None, False)])
+async def test_a_client_that_could_not_take_a_message_gets_large_ones_shortened(
+    rig: Rig,
+    code: int | None,
+    *,
+    is_limited: bool,
+):
+    for code_of_this in (code, None):
+        outlet = MemoryOutlet()
+        client = rig.node.connect(serializer_for("2.0.0"), outlet, Identity("tab-1"))
+        client.gone(code_of_this)
+    outlet = MemoryOutlet()
+    client = rig.node.connect(serializer_for("2.0.0"), outlet, Identity("tab-1"))
+    client.receive_text(json.dumps(["1", "1", "realtime:t", "phx_join", {"config": {"postgres_changes": [TODOS]}}]))
+    await rig.clock.settle()
+    rig.source.send(
+        pgoutput.begin(100), pgoutput.relation(), pgoutput.insert(1, "x" * (LIMITED_BYTES - 20)), pgoutput.commit(100)
+    )
+    await rig.clock.settle()
+    data = outlet.messages[-1][4]["data"]
+    assert data["errors"] == (["Error 413: Payload Too Large"] if is_limited else None)
+    assert data["record"]["id"] == 1
+    assert ("title" in data["record"]) is not is_limited
+    client.gone()
+
+
+async def test_nobody_without_an_identity_is_remembered(rig: Rig):
+    rig.client.gone(1009)
+    assert rig.node.memory.acknowledged.dump() == []

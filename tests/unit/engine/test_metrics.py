@@ -82,3 +82,19 @@ async def test_the_age_of_the_last_confirmation_grows(node: Node, source: Memory
     await clock.advance(2)
     assert values(node)["pgcast_confirmed_age_seconds"] < 3
     assert values(node)["pgcast_confirmed_lsn"] == 5000
+
+
+async def test_rooms_and_limits_are_counted(node: Node, clock: Clock):
+    client = node.connect(serializer_for("2.0.0"), MemoryOutlet())
+    client.receive_text('["1","1","realtime:t","phx_join",{"config":{"broadcast":{"self":true}}}]')
+    client.receive_text('["1","2","realtime:t","presence",{"event":"track"}]')
+    client.receive_text('["1","3","realtime:t","broadcast",{"event":"hi"}]')
+    client.receive_text('["1","4","realtime:t","broadcast",{"event":"%s"}]' % ("x" * 3_000_500))
+    await clock.advance(0.01)
+    found = values(node)
+    assert found["pgcast_rooms"] == found["pgcast_room_members"] == found["pgcast_presences"] == 1
+    assert found["pgcast_broadcasts_total"] == found["pgcast_presence_diffs_total"] == 1
+    assert found["pgcast_room_writes_total"] == 1
+    assert found["pgcast_room_cut_off_total"] == 0
+    assert found['pgcast_limited_total{limit="payload"}'] == 1
+    assert found['pgcast_limited_total{limit="messages"}'] == 0

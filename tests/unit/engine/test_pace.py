@@ -87,3 +87,19 @@ async def test_a_flush_at_once_takes_the_place_of_the_one_that_was_to_come(clock
     assert flushes.begun == 1
     await clock.settle()
     assert flushes.begun == 1
+
+
+async def test_a_flush_that_breaks_off_does_not_stop_those_to_come(clock: Clock):
+    begun = 0
+
+    def flush() -> Iterator[None]:
+        nonlocal begun
+        begun += 1
+        yield
+        raise ValueError("a fault")
+
+    pace = Pace(flush, gap_s=GAP_S)
+    for _ in range(2):
+        pace.want()
+        await clock.advance(0.01)
+    assert (begun, pace.flushes, pace.is_writing) == (2, 2, False)

@@ -19,6 +19,7 @@ from pgcast.model.change import Kind
 from pgcast.model.errors import ConnectionFailed, NotPrepared, SlotLost, StreamEnded
 from pgcast.model.lsn import NO_LSN, Lsn
 from pgcast.model.position import epoch_of
+from pgcast.model.snapshot import Snapshot
 
 
 @dataclass
@@ -254,7 +255,6 @@ async def test_a_slot_that_cannot_be_dropped_yet_is_dropped_later(rig: Rig):
 
 async def test_an_interrupted_stream_says_why_it_was_closed(rig: Rig):
     await rig.pipeline.interrupt(StreamEnded("the database is going away"))
-    rig.source.break_off(StreamEnded("closed"))
     await rig.clock.settle()
     assert rig.pipeline.health.why_not(rig.clock.now_s) == "the database is going away"
     await rig.clock.advance(1.1)
@@ -262,10 +262,26 @@ async def test_an_interrupted_stream_says_why_it_was_closed(rig: Rig):
 
 
 async def test_a_slot_that_stands_before_its_publication_is_made_anew(rig: Rig):
-    rig.source.break_off(NotPrepared('publication "p" does not exist'))
-    await rig.clock.advance(2)
-    assert rig.source.dropped == 1
+    for dropped in (0, 1):
+        rig.source.break_off(NotPrepared('publication "p" does not exist'))
+        await rig.clock.advance(2)
+        assert rig.source.dropped == dropped
     assert len(rig.losses) == 1
+
+
+async def test_but_not_while_the_publication_is_still_missing(rig: Rig):
+    rig.source.break_off(NotPrepared('publication "p" does not exist'))
+    rig.source.refusals = [NotPrepared('no publication "p"')] * 3
+    await rig.clock.advance(10)
+    assert rig.source.dropped == 0
+
+
+async def test_nor_where_the_stream_brings_something(rig: Rig):
+    for commit_lsn in (100, 200, 300):
+        rig.source.send(*pgoutput.transaction(commit_lsn, 1))
+        rig.source.break_off(NotPrepared('publication "p" does not exist'))
+        await rig.clock.advance(2)
+    assert rig.source.dropped == 0
 
 
 async def test_a_publication_that_goes_missing_while_changes_flow_is_waited_for(rig: Rig):
@@ -282,3 +298,96 @@ async def test_a_standby_confirms_at_once(rig: Rig):
     await rig.clock.settle()
     assert rig.flushed()[-1] == rig.pipeline.progress.ended
     assert rig.pipeline.confirmed == rig.pipeline.progress.ended
+
+
+@pytest.fixture
+async def stale(clock: Clock) -> AsyncIterator[Rig]:
+    """A rig on version 14, whose catalog has been looked at twice."""
+    made = Rig(clock, MemorySource(), MemoryCatalog(), Hub(Payloads(), HubLimits(flush_gap_s=0, window_s=10)))
+    made.source.server_version = 140_023
+    made.catalog.seen = Snapshot(50, 50, frozenset(), Lsn(60))
+    running = asyncio.create_task(made.pipeline.run())
+    await clock.advance(1.1)
+    yield made
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await made.pipeline.close()
+
+
+def rows(commit_lsn: int, *records: int) -> list[bytes]:
+    """A transaction of rows, each with the number of its record."""
+    changes = [pgoutput.insert(record, lsn=record) for record in records]
+    return [pgoutput.begin(commit_lsn), pgoutput.relation(), *changes, pgoutput.commit(commit_lsn)]
+
+
+async def test_what_an_attached_table_wrote_is_read_again_and_numbered_on(stale: Rig):
+    stale.source.send(*rows(100), *rows(200, 101, 103), *rows(300, 202), *rows(400, 302, 304)[:-2])
+    await stale.clock.settle()
+    stale.catalog.partitions = frozenset({(5, 1, 100)})
+    await stale.clock.advance(1)
+    assert stale.source.opened_after == [NO_LSN, pgoutput.end_of(100)]
+    assert stale.losses == []
+    assert stale.pipeline.reconnects == 0
+    stale.source.send(*rows(200, 101, 102, 103), *rows(300, 201, 202), *rows(400, 301, 302, 303, 304), *rows(500, 401))
+    await stale.clock.settle()
+    window = stale.hub.window
+    got = [
+        (change.transaction.commit_lsn, change.index, change.values and change.values[0])
+        for change in window.changes_from(window.start, 100)
+    ]
+    assert got == [
+        (200, 0, b"101"), (200, 1, b"103"), (300, 0, b"202"), (400, 0, b"302"),
+        (400, 1, b"102"), (400, 2, b"201"), (400, 3, b"301"), (400, 4, b"303"), (400, 5, b"304"),
+        (500, 0, b"401"),
+    ]  # fmt: skip
+    assert stale.pipeline.transactions == 5
+
+
+async def test_a_second_reading_that_breaks_goes_on_where_it_was(stale: Rig):
+    stale.source.send(*rows(100), *rows(200, 101), *rows(300, 202))
+    await stale.clock.settle()
+    stale.catalog.partitions = frozenset({(5, 1, 100)})
+    await stale.clock.advance(1)
+    stale.source.send(*rows(200, 101, 102), pgoutput.begin(300))
+    stale.source.break_off(StreamEnded("the connection broke"))
+    await stale.clock.advance(1.1)
+    assert stale.source.opened_after[1:] == [pgoutput.end_of(100), pgoutput.end_of(200)]
+    stale.source.send(*rows(300, 201, 202), *rows(400, 301))
+    stale.source.break_off(StreamEnded("the connection broke"))
+    await stale.clock.advance(1.1)
+    assert stale.source.opened_after[3:] == [pgoutput.end_of(400)]
+    assert stale.taken_over == [(200, 0), (300, 0), (300, 1), (300, 2), (400, 0)]
+
+
+async def test_a_transaction_that_attaches_is_the_last_that_its_stream_brings(stale: Rig):
+    stale.catalog.partitions = frozenset({(5, 1, 200)})
+    stale.catalog.seen = Snapshot(50, 50, frozenset(), Lsn(900))
+    await stale.clock.advance(1)
+    stale.source.send(*rows(100, 90), *rows(200), *rows(300, 202))
+    await stale.clock.settle()
+    assert stale.taken_over == [(100, 0)]
+    assert stale.source.opened_after == [NO_LSN, pgoutput.end_of(200)]
+
+
+async def test_where_the_stretch_is_confirmed_everybody_is_told(stale: Rig):
+    stale.pipeline.is_standby = True
+    stale.source.send(*rows(100), *rows(200, 101))
+    await stale.clock.settle()
+    stale.catalog.partitions = frozenset({(5, 1, 100)})
+    await stale.clock.advance(1)
+    assert len(stale.losses) == 1
+
+
+async def test_the_last_looks_are_not_confirmed_over(stale: Rig):
+    stale.source.send(pgoutput.keepalive(5000))
+    await stale.clock.advance(2)
+    assert stale.flushed() == [60]
+
+
+async def test_an_attaching_that_the_stream_does_not_tell_of_is_a_gap(stale: Rig, capsys: pytest.CaptureFixture[str]):
+    stale.catalog.partitions = frozenset({(5, 1, 77)})
+    stale.source.send(*rows(100, 90))
+    await stale.clock.advance(1.1)
+    assert len(stale.losses) == 1
+    assert stale.source.opened_after == [NO_LSN, pgoutput.end_of(100)]
+    assert "what it wrote at first is lost" in capsys.readouterr().out

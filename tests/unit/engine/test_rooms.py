@@ -8,6 +8,7 @@ import pytest
 from memory_outlet import MemoryOutlet
 
 from fix_clock import Clock
+from pgcast.engine.hold import Hold
 from pgcast.engine.rooms import FELL_BEHIND, Member, RoomKey, Rooms
 from pgcast.fanout.ring import RingBudget
 from pgcast.frames.broadcast import Broadcast
@@ -18,10 +19,10 @@ V1, V2 = serializer_for("1.0.0"), serializer_for("2.0.0")
 
 
 class Rig:
-    def __init__(self, clock: Clock, *, ring_bytes: int = 1 << 20) -> None:
+    def __init__(self, clock: Clock, *, ring_bytes: int = 1 << 20, hold: Hold | None = None) -> None:
         self._clock = clock
         self.budget = RingBudget(1 << 20)
-        self.rooms = Rooms(ring_bytes, self.budget, gap_s=0)
+        self.rooms = Rooms(ring_bytes, self.budget, gap_s=0, hold=hold)
 
     def enter(self, key: RoomKey = KEY, *, vsn: str = "2.0.0", high_bytes: int | None = None) -> Member:
         return self.rooms.enter(key, MemoryOutlet(high_bytes=high_bytes), serializer_for(vsn))
@@ -239,6 +240,30 @@ async def test_much_at_once_says_that_it_is_full_until_it_is_written(rig: Rig):
     assert rig.rooms.is_full
     rig.rooms.flush_now()
     assert not rig.rooms.is_full
+
+
+async def test_the_stream_waits_until_the_fastest_keeps_up_but_only_for_what_came_from_it(clock: Clock):
+    hold = Hold(30)
+    rig = Rig(clock, hold=hold)
+    slow, slower = rig.enter(high_bytes=10), rig.enter(high_bytes=10)
+    for _ in range(3):
+        rig.publish(1)
+        await rig.turn()
+    assert not hold.is_on
+    rig.rooms.publish(KEY, text(2), holds=True)
+    await rig.turn()
+    assert hold.is_on
+    for _ in range(9):
+        outlet(slow).drain()
+        rig.rooms.resumed([slow])
+    assert not hold.is_on
+    outlet(slow).is_paused = True
+    rig.rooms.publish(KEY, text(3), holds=True)
+    await rig.turn()
+    assert hold.is_on
+    rig.rooms.leave(slow)
+    rig.rooms.leave(slower)
+    assert not hold.is_on
 
 
 # Presence

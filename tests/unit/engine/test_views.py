@@ -44,3 +44,30 @@ def test_the_oldest_protocol_gets_its_own_shape_once():
     assert key is Kind.INSERT
     assert "flags" in json.loads(data)["columns"][0]
     assert next(one.messages(group, (1,)))[1] is data
+
+
+def test_members_that_take_less_get_what_is_too_large_for_them_shortened():
+    entries = (Entry(1, ROW_KINDS), Entry(2, ROW_KINDS, select=("id",)))
+    whole = Group(
+        Signature("2.0.0", "realtime:t", entries, is_legacy=False),
+        serializer_for("2.0.0"),
+        Ring(1000, RingBudget(1000)),
+    )
+    one = views(Kind.UPDATE)
+    (ids, data), _ = one.messages(whole, (1, 2), is_left=True)
+    size = sum(map(len, whole.frame(ids, data)[1:]))
+    for max_bytes, errors in ((size, None), (size - 1, ["Error 413: Payload Too Large"])):
+        signature = Signature("2.0.0", "realtime:t", entries, is_legacy=False, max_bytes=max_bytes)
+        limited = Group(signature, serializer_for("2.0.0"), Ring(1000, RingBudget(1000)))
+        assert not limited.has_one_view
+        told, small = one.messages(limited, (1, 2), is_left=True)
+        assert json.loads(told[1])["errors"] == errors
+        assert json.loads(told[1])["left"] is True
+        assert json.loads(small[1])["errors"] is None
+
+
+def test_so_do_members_of_the_oldest_protocol():
+    signature = Signature("1.0.0", "realtime:t", (Entry(1, ROW_KINDS),), is_legacy=True, max_bytes=10)
+    group = Group(signature, serializer_for("1.0.0"), Ring(1000, RingBudget(1000)))
+    ((_, data),) = views().messages(group, (1,))
+    assert json.loads(data)["errors"] == ["Error 413: Payload Too Large"]

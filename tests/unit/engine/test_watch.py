@@ -93,7 +93,6 @@ async def test_where_it_is_allowed_the_slot_is_made_anew_and_everybody_told(rig:
     too_much = observation(lag_bytes=21 * MB)
     limits = LagLimits(max_bytes=20 * MB, drops_slot=True)
     await rig.sees(too_much, too_much, observation(), observation(), limits=limits)
-    rig.source.break_off(ConnectionFailed("closed"))
     await rig.clock.advance(3)
     assert rig.source.dropped == 1
     assert rig.losses == 1
@@ -140,7 +139,6 @@ async def test_a_stream_that_hangs_is_opened_anew(rig: Rig):
     await rig.clock.advance(29)
     assert len(rig.source.opened_after) == 1
     await rig.clock.advance(5)
-    rig.source.break_off(ConnectionFailed("closed"))
     await rig.clock.advance(3)
     assert len(rig.source.opened_after) == 2
     assert rig.why_not_ready == ""

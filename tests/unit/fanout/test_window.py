@@ -258,3 +258,14 @@ def test_two_changes_of_one_millisecond_that_are_gone_cannot_be_told_apart():
     at_times(window, 2_500_000, now_s=100)
     window.trim(161)
     assert window.number_at_time(2_500_000) == 3
+
+
+def test_what_came_late_of_a_running_transaction_is_found_where_its_changes_began():
+    window = Window(1 << 20, 60)
+    fill(window, 100, 200)
+    for index, xid in ((1, 100), (2, 150)):
+        window.append(change(transaction(200, xid=xid), index), 50, 0)
+        window.break_off()
+    assert places(window, 0) == [(100, 0), (200, 0), (200, 1), (200, 2)]
+    assert window.first_unseen(snapshot(xmin=100, xmax=300, running=(100,))) == 0
+    assert window.first_unseen(snapshot(xmin=150, xmax=300, running=(150,))) == 3

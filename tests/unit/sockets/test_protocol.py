@@ -66,6 +66,7 @@ class Desk:
         self.pongs: list[bytes] = []
         self.resumptions = 0
         self.departures = 0
+        self.codes: list[int | None] = []
 
     def admit(self) -> Refusal | None:
         return self.refusal
@@ -89,8 +90,9 @@ class Desk:
     def resumed(self) -> None:
         self.resumptions += 1
 
-    def gone(self) -> None:
+    def gone(self, code: int | None = None) -> None:
         self.departures += 1
+        self.codes.append(code)
 
 
 class Rig:
@@ -280,9 +282,11 @@ async def test_a_connection_that_breaks_ends_the_conversation_once(rig: Rig):
 
 async def test_a_client_that_shuts_its_side_without_a_close_is_gone(rig: Rig):
     rig.connection.eof_received()
+    rig.connection.write(text_frame(b"late"))  # a transport refuses what is written after its end
     rig.transport.close()  # as asyncio does where the protocol does not want it kept open
     assert rig.open == set()
     assert rig.desk.departures == 1
+    assert rig.desk.codes == [None]
 
 
 async def test_a_pong_is_handed_on_and_is_no_message(rig: Rig):

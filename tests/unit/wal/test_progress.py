@@ -68,3 +68,18 @@ def test_another_history_begins_at_nothing():
     progress.restart()
     assert (progress.received, progress.ended) == (NO_LSN, NO_LSN)
     assert read(progress, 50, 1) == [0]
+
+
+def test_what_is_new_of_an_earlier_transaction_is_numbered_on_from_the_last_change():
+    progress = Progress()
+    for commit_lsn, changes in ((100, 1), (200, 2)):
+        progress.begin(Lsn(commit_lsn))
+        progress.index += changes
+        progress.commit(Lsn(commit_lsn + 8))
+    for _ in range(2):
+        progress.begin_again()
+        assert progress.commit_lsn == 200
+        progress.index += 3
+        assert not progress.commit(Lsn(108))
+    progress.begin_again()
+    assert (progress.commit_lsn, progress.index, progress.skip, progress.ended) == (200, 8, 0, 208)

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import ssl
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from fix_clock import Clock
 from making_certificates import Certificate, make_certificate
 from pgcast.model.errors import SettingsError
-from pgcast.web.tls import server_context
+from pgcast.web.tls import keep_renewed, server_context
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +65,40 @@ def test_a_damaged_file_is_named_with_what_openssl_says(made: Certificate, tmp_p
     damaged = tmp_path / "damaged.pem"
     damaged.write_text("-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n")
     assert wrong(damaged, made.key).startswith(f"PGCAST_TLS_CERT: {damaged} and {made.key} cannot be used for TLS: ")
+
+
+def subject_of(context: ssl.SSLContext) -> bytes:
+    """The certificate that a server with this context shows, without a socket."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client_context = ssl.create_default_context()
+    client_context.check_hostname = False
+    client_context.verify_mode = ssl.CERT_NONE
+    client = client_context.wrap_bio(to_client, to_server)
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    for side in (client, server, client, server):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    shown = client.getpeercert(binary_form=True)
+    assert shown is not None
+    return shown
+
+
+async def test_a_renewed_certificate_is_taken_up_and_a_wrong_one_leaves_the_old_in_force(clock: Clock, tmp_path: Path):
+    (tmp_path / "other").mkdir()
+    first = make_certificate(tmp_path)
+    context = server_context(first.cert, first.key)
+    shown_first = subject_of(context)
+    looking = asyncio.create_task(keep_renewed(context, first.cert, first.key))
+    await clock.advance(70, step_s=5)
+    other = make_certificate(tmp_path / "other")
+    first.cert.write_bytes(other.cert.read_bytes())
+    await clock.advance(70, step_s=5)
+    assert subject_of(context) == shown_first  # the key is still the old one's
+    first.key.write_bytes(other.key.read_bytes())
+    await clock.advance(70, step_s=5)
+    assert subject_of(context) != shown_first
+    first.key.unlink()
+    await clock.advance(70, step_s=5)
+    assert subject_of(context) != shown_first
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path  # noqa: TC003 - typer evaluates the annotation
 from typing import Annotated
 
 import typer
@@ -22,6 +23,10 @@ def demo(
     ] = 4000,
     duration: Annotated[float | None, typer.Option(min=0, help="End after so many seconds; else at Ctrl-C.")] = None,
     rate: Annotated[float, typer.Option(min=0, max=1000, help="Changes a second, on average; 0 for none.")] = 4.0,
+    folder: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="In place of the sample: a folder with init.sql and a page."),
+    ] = None,
 ) -> None:
     """Start a Postgres of its own with sample tables and traffic, and a page to watch the changes arrive."""
     with report_errors():
@@ -30,7 +35,7 @@ def demo(
         settings = read_settings()
         # What the server would log is for operators; here only what goes wrong matters, unless one asks for more.
         set_up_logs(settings.log if "log" in settings.model_fields_set else LogLevel.ERROR, sys.stderr)
-        uvloop.run(run_demo(port=port, rate=rate, duration_s=duration, say=_say))
+        uvloop.run(run_demo(port=port, rate=rate, duration_s=duration, folder=folder, say=_say))
 
 
 def _say(text: str) -> None:

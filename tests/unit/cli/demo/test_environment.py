@@ -10,3 +10,8 @@ def test_what_names_another_database_is_left_aside():
 
 def test_everything_else_is_kept():
     assert foreign_variables(["PATH", "HOME", "TMPDIR", "PGCAST_LOG", "PGCAST_WINDOW_MB"]) == []
+
+
+def test_certificates_are_left_aside_and_so_are_the_files_of_secrets():
+    names = ["PGCAST_TLS_CERT", "PGCAST_TLS_KEY", "JWT_SECRET_FILE", "DB_PASSWORD_FILE", "DATABASE_URL_FILE"]
+    assert foreign_variables(names) == names
