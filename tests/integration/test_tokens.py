@@ -169,7 +169,7 @@ async def test_the_token_in_use_changes_nothing_and_a_new_one_subscribes_again(
 
 async def test_a_token_that_expires_ends_its_channel_and_the_connection_stays(secured: Node):
     async with RealtimeClient(secured.url, apikey=key()) as client:
-        await client.push(TOPIC, "phx_join", {"config": {}, "access_token": key(lives_s=1)})
+        await client.push(TOPIC, "phx_join", {"config": {}, "access_token": key(lives_s=2)})
         await client.join("realtime:other")
         told = await client.receive_until(lambda message: message["event"] == "system")
         assert told["topic"] == TOPIC
@@ -180,10 +180,10 @@ async def test_a_token_that_expires_ends_its_channel_and_the_connection_stays(se
 
 async def test_a_new_token_in_time_keeps_the_channel(secured: Node):
     async with RealtimeClient(secured.url, apikey=key()) as client:
-        await client.push(TOPIC, "phx_join", {"config": {}, "access_token": key(lives_s=1)})
+        await client.push(TOPIC, "phx_join", {"config": {}, "access_token": key(lives_s=2)})
         await client.push(TOPIC, "access_token", {"access_token": key()})
         with pytest.raises(TimeoutError):
-            await client.receive_until(lambda message: message["event"] in {"system", "phx_close"}, 3)
+            await client.receive_until(lambda message: message["event"] in {"system", "phx_close"}, 3.5)
 
 
 async def test_who_comes_back_with_a_fresh_token_gets_what_it_missed(secured: Node, shared_database: Database):
@@ -191,7 +191,7 @@ async def test_who_comes_back_with_a_fresh_token_gets_what_it_missed(secured: No
     parameters = {"apikey": key(), "resume": "tab-1"}
     async with RealtimeClient(secured.url, **parameters) as client:
         await client.push(
-            TOPIC, "phx_join", {"config": {"postgres_changes": [TODOS]}, "access_token": key(lives_s=1, sub="ada")}
+            TOPIC, "phx_join", {"config": {"postgres_changes": [TODOS]}, "access_token": key(lives_s=2, sub="ada")}
         )
         await client.receive_until(lambda message: message["event"] == "phx_close")
         shared_database.execute("insert into todos values (10, 'while away')")
