@@ -65,6 +65,29 @@ def test_an_example_tells_of_each_kind_of_change(name: str, published: Database,
         assert "milk" not in "".join(example.said)
 
 
+@pytest.mark.parametrize("name", ["javascript/broadcast.mjs", "python/broadcast.py"])
+def test_an_example_hears_what_is_broadcast(name: str, node: Node, tmp_path: Path):
+    with Example(name, node, tmp_path) as example:
+        example.wait_for("subscribed")
+        example.wait_for("cursor", "3", "4")
+        sent = subprocess.run(
+            [sys.executable, str(ROOT / "examples/python/http_broadcast.py")],
+            env={**clean_environment(), "PGCAST_ADDRESS": f"127.0.0.1:{node.port}"},
+            capture_output=True,
+            check=True,
+            text=True,
+        )
+        assert sent.stdout == "202\n"
+        example.wait_for("cursor", "5", "6")
+
+
+def test_the_example_of_presence_tells_who_is_there(node: Node, tmp_path: Path):
+    with Example("javascript/presence.mjs", node, tmp_path) as example:
+        example.wait_for("subscribed")
+        example.wait_for("came: ada")
+        example.wait_for("here:", "typing")
+
+
 def test_the_token_of_the_example_is_accepted(published: Database, start_node: NodeFactory, tmp_path: Path):
     secret = "a-secret-of-at-least-32-characters"
     made = subprocess.run(

@@ -1,4 +1,4 @@
-"""A member of a channel that does not read what the others send: they notice nothing, and it learns why it is closed."""
+"""A member of a channel that does not read what others send: they notice nothing, and it learns why it is closed."""
 
 from __future__ import annotations
 

@@ -154,7 +154,10 @@ def test_a_signal_while_it_waits_for_the_slot_ends_it_in_good_order(published: D
     busy = start_node(published.dsn)
     waiting = start_node(published.dsn, start=False, SLOT_NAME=busy.environment["SLOT_NAME"])
     waiting.start(wait=False)
-    time.sleep(1.5)
+    ends = time.monotonic() + 20
+    while "waiting for it to go" not in waiting.log():
+        assert time.monotonic() < ends, waiting.log()
+        time.sleep(0.05)
     assert waiting.process is not None
     assert waiting.process.poll() is None
     assert waiting.stop() == 0

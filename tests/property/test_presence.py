@@ -121,7 +121,8 @@ class World:
         client = self.at(place)
         if client and not client.is_watching:
             client.is_watching = True
-            state = Message("1", None, "realtime:t", "presence_state", self.rooms.watch(client.member))
+            (presences,) = self.rooms.watch(client.member)
+            state = Message("1", None, "realtime:t", "presence_state", presences)
             client.outlet.write(text_frame(serializer_for(client.version).encode(state)))
 
     def drains(self, place: int) -> None:

@@ -12,7 +12,7 @@ from pgcast.changes.oids import builtin_shape
 from pgcast.engine.partitions import Attached
 from pgcast.engine.ports import Database, Observation, PublishedTable, StreamStart
 from pgcast.model.errors import StreamEnded
-from pgcast.model.lsn import Lsn
+from pgcast.model.lsn import NO_LSN, Lsn
 from pgcast.model.relation import Table
 from pgcast.model.snapshot import Snapshot
 
@@ -33,6 +33,7 @@ class MemorySource:
         refusals: Raised by the next calls of `open`, one each.
         next_start: What the next stream says of itself.
         opened_after: The position that each opened stream was asked to start after.
+        taken: Below which everything had been taken over, for each try to open.
         dropped: How often the slot was dropped.
         drop_failure: Raised instead, while there is one.
         server_version: Of the server.
@@ -43,6 +44,7 @@ class MemorySource:
         self.refusals: list[Exception] = []
         self.next_start = {"slot_created": True, "confirmed_lsn": Lsn(50), "system_identifier": "7"}
         self.opened_after: list[int] = []
+        self.taken: list[int] = []
         self.statuses: list[tuple[int, int, bool]] = []
         self.is_open = False
         self.dropped = 0
@@ -59,7 +61,8 @@ class MemorySource:
         """Let the connection break after what was sent."""
         self._batches.put_nowait(error)
 
-    async def open(self, after: Lsn) -> StreamStart:
+    async def open(self, after: Lsn, taken: Lsn = NO_LSN) -> StreamStart:
+        self.taken.append(taken)
         await asyncio.sleep(0)
         if self.refusals:
             raise self.refusals.pop(0)
@@ -74,7 +77,7 @@ class MemorySource:
         self.next_start = {**self.next_start, "slot_created": False}
         return start
 
-    async def read(self) -> Sequence[bytes]:
+    async def read(self) -> list[bytes]:
         self._is_read = True
         try:
             batch = await self._batches.get()

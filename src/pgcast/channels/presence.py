@@ -4,18 +4,23 @@ Members are told of changes once per tick, as the difference between what the la
 now: who comes and goes within one tick is not mentioned, who changes twice is one change. Who begins to watch gets the
 state as the last tick left it, and then the same difference as everybody else; so a state is encoded once per tick,
 however many begin to watch in it.
+
+What is large is told in parts, because some clients refuse large frames: a state that lacks some, and the others as a
+difference after it.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pgcast.frames.reading import write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+
+PART_BYTES: Final = 500_000
+"""About how long a part may be; the Python client refuses frames of more than 1 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,9 @@ class Meta:
         return b'{"phx_ref":%b%b%b%b}' % (write(self.ref), before, b"," if self.members else b"", self.members)
 
 
+Texts: TypeAlias = "dict[str, list[bytes]]"
+
+
 class Presences:
     """The presences of one room.
 
@@ -45,16 +53,14 @@ class Presences:
         next_ref: Returns a text that it has never returned before.
     """
 
-    __slots__ = ("_before", "_entries", "_next_ref", "_now", "_shown", "_stale", "_state")
+    __slots__ = ("_before", "_next_ref", "_now", "_shown", "_state")
 
     def __init__(self, next_ref: Callable[[], str]) -> None:
         self._next_ref = next_ref
         self._now: dict[Hashable, Meta] = {}
-        self._before: dict[Hashable, Meta | None] = {}  # of whom something changed in this tick: what was shown
-        self._shown: dict[str, dict[Hashable, Meta]] = {}
-        self._entries: dict[str, bytes] = {}  # each key of what is shown, as text
-        self._stale: set[str] = set()  # keys whose text is to be made anew
-        self._state: bytes | None = b"{}"
+        self._shown: dict[Hashable, Meta] = {}
+        self._before: dict[Hashable, Meta | None] = {}  # of whom something changed in this tick: what is shown
+        self._state: tuple[bytes, ...] | None = None
 
     def __len__(self) -> int:
         return len(self._now)
@@ -89,55 +95,64 @@ class Presences:
         self._before.setdefault(owner, current)
         return True
 
-    def state(self) -> bytes:
-        """Return what the last tick left everybody with, the text of a JSON object."""
+    def state(self) -> tuple[bytes, ...]:
+        """Return what the last tick left everybody with.
+
+        Returns:
+            The text of a JSON object by key; after it, where that would be too large, differences that complete it.
+        """
         if self._state is None:
-            for key in self._stale:
-                metas = self._shown.get(key)
-                if metas is None:
-                    self._entries.pop(key, None)
-                else:
-                    self._entries[key] = _entry(key, [meta.text() for meta in metas.values()])
-            self._stale.clear()
-            self._state = b"{%b}" % b",".join(self._entries.values())
+            first, *more = _split((None, meta) for meta in self._shown.values())
+            self._state = (_object(first[0]), *(_difference(*part) for part in more))
         return self._state
 
-    def take_difference(self) -> bytes | None:
+    def take_difference(self) -> list[bytes]:
         """End the tick.
 
         Returns:
-            What has changed since the last one, the text of a JSON object; None if nothing has.
+            What has changed since the last one, the text of a JSON object, or of several where that would be too
+            large; nothing if nothing has.
         """
-        joins: defaultdict[str, list[bytes]] = defaultdict(list)
-        leaves: defaultdict[str, list[bytes]] = defaultdict(list)
+        changes: list[tuple[Meta | None, Meta | None]] = []
         for owner, before in self._before.items():
             now = self._now.get(owner)
             if now is before:
                 continue
-            if before is not None:
-                leaves[before.key].append(before.text())
-                self._hide(owner, before.key)
-            if now is not None:
-                joins[now.key].append(now.text(before))
-                self._shown.setdefault(now.key, {})[owner] = now
-                self._stale.add(now.key)
+            changes.append((before, now))
+            if now is None:
+                del self._shown[owner]
+            else:
+                self._shown[owner] = now
         self._before.clear()
-        if not joins and not leaves:
-            return None
+        if not changes:
+            return []
         self._state = None
-        return b'{"joins":%b,"leaves":%b}' % (_object(joins), _object(leaves))
-
-    def _hide(self, owner: Hashable, key: str) -> None:
-        metas = self._shown[key]
-        del metas[owner]
-        if not metas:
-            del self._shown[key]
-        self._stale.add(key)
+        return [_difference(*part) for part in _split(changes)]
 
 
-def _entry(key: str, metas: Sequence[bytes]) -> bytes:
-    return b'%b:{"metas":[%b]}' % (write(key), b",".join(metas))
+def _split(changes: Iterable[tuple[Meta | None, Meta | None]]) -> Iterator[tuple[Texts, Texts]]:
+    """Yield joins and leaves of versions before and after a change, in parts; at least one part."""
+    joins: Texts = {}
+    leaves: Texts = {}
+    size = 0
+    for before, now in changes:
+        if size > PART_BYTES:
+            yield joins, leaves
+            joins, leaves, size = {}, {}, 0
+        if before is not None:
+            text = before.text()
+            leaves.setdefault(before.key, []).append(text)
+            size += len(text) + len(before.key)
+        if now is not None:
+            text = now.text(before)
+            joins.setdefault(now.key, []).append(text)
+            size += len(text) + len(now.key)
+    yield joins, leaves
+
+
+def _difference(joins: Texts, leaves: Texts) -> bytes:
+    return b'{"joins":%b,"leaves":%b}' % (_object(joins), _object(leaves))
 
 
 def _object(metas: Mapping[str, Sequence[bytes]]) -> bytes:
-    return b"{%b}" % b",".join(_entry(key, texts) for key, texts in metas.items())
+    return b"{%b}" % b",".join(b'%b:{"metas":[%b]}' % (write(key), b",".join(texts)) for key, texts in metas.items())

@@ -3,6 +3,7 @@
     reply to a request on a channel, to a leave, to a join      join_ref and ref as in the request
     reply to a heartbeat, or on a topic that is not joined      join_ref null, ref as in the request
     `system`, `presence_state`                                  the channel's join_ref, ref null
+    `presence_diff`                                             null, null
     `phx_close`, `phx_error`                                    the channel's join_ref, in both places
 
 A reply's `response` is always an object, and a payload is never null: clients fail on anything else.
@@ -63,6 +64,11 @@ def presence_state(channel: Channel, presences: bytes) -> Message:
         presences: A JSON object by presence key; empty if nobody is there.
     """
     return Message(channel.join_ref, None, channel.topic, "presence_state", presences)
+
+
+def presence_diff(channel: Channel, difference: bytes) -> Message:
+    """Tell one channel what else is to be known of who is there, as all are told of changes."""
+    return Message(None, None, channel.topic, "presence_diff", difference)
 
 
 def system(channel: Channel, extension: str, status: str, text: str, **more: str | None) -> Message:

@@ -38,7 +38,7 @@ from pgcast.frames.websocket import text_frame
 from pgcast.model.errors import FrameError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from pgcast.channels.channel import Channel
     from pgcast.channels.limits import Limits
@@ -204,16 +204,18 @@ class Session:
             return []
         return [self._end(channel), self._send(replies.errored(channel)), *self._release(channel)]
 
-    def presence_state(self, channel: Channel, presences: bytes) -> list[Effect]:
+    def presence_state(self, channel: Channel, presences: Sequence[bytes]) -> list[Effect]:
         """Tell a channel who is there, also if nobody is: clients wait for it before they report any presence at all.
 
         Args:
             channel: Who is told.
-            presences: The text of a JSON object.
+            presences: The text of a JSON object by key, and differences that complete it.
         """
         if not self._is_current(channel, State.JOINED):
             return []
-        return [self._send(replies.presence_state(channel, presences))]
+        first, *more = presences
+        rest = [self._send(replies.presence_diff(channel, difference)) for difference in more]
+        return [self._send(replies.presence_state(channel, first)), *rest]
 
     def shut(self, channel: Channel, text: str) -> list[Effect]:
         """End a joined channel for good: its clients do not join again by themselves.

@@ -127,6 +127,7 @@ class Node:
         """
         loop = asyncio.get_running_loop()
         give_up_s = loop.time() + _BUSY_S
+        has_waited = False
         while True:
             try:
                 await self.pipeline.open()
@@ -134,9 +135,12 @@ class Node:
             except SlotLost as error:
                 log.warning("the slot is dropped and made anew; who resumes is told of the gap", reason=error.message)
                 await self._database.source.drop_slot()
-            except SlotBusy:
+            except SlotBusy as error:
                 if loop.time() > give_up_s:
                     raise
+                if not has_waited:
+                    log.info("another consumer holds the slot; waiting for it to go", reason=error.message)
+                has_waited = True
                 await asyncio.sleep(_BUSY_RETRY_S)
         authenticator = self.authorization.authenticator
         if authenticator is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from pgcast.model.lsn import NO_LSN
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
@@ -27,6 +29,7 @@ class StreamStart:
         slot: The name of the replication slot.
         slot_created: Whether the slot was made by this call: nothing from before it can be delivered.
         confirmed_lsn: The slot's `confirmed_flush_lsn` before the stream started.
+        has_forked: Whether the server lacks WAL that was taken over from its predecessor: it goes on differently.
     """
 
     system_identifier: str
@@ -35,16 +38,18 @@ class StreamStart:
     slot: str
     slot_created: bool
     confirmed_lsn: Lsn
+    has_forked: bool = False
 
 
 class ChangeSource(Protocol):
     """The replication stream: one connection at a time, at least once, in commit order."""
 
-    async def open(self, after: Lsn) -> StreamStart:
+    async def open(self, after: Lsn, taken: Lsn = NO_LSN) -> StreamStart:
         """Connect, make the slot if it is missing, start the stream, and return once Postgres has sent something.
 
         Args:
             after: Skip commits that end at or below it; 0 to start at what the slot has confirmed.
+            taken: What lies below it has been taken over, as far as anything has.
 
         Raises:
             ConnectionFailed: No connection.
@@ -54,8 +59,8 @@ class ChangeSource(Protocol):
         """
         ...
 
-    async def read(self) -> Sequence[bytes]:
-        """Wait for envelopes and return those that are there, at least one, in order, bounded in bytes.
+    async def read(self) -> list[bytes]:
+        """Wait for envelopes and return those that are there in a new list: at least one, in order, bounded in bytes.
 
         An envelope is the content of one CopyData message: XLogData or a primary keepalive. May be cancelled without
         losing anything.

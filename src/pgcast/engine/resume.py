@@ -88,10 +88,6 @@ class Readers:
             if self._members:
                 self.serve_soon()
 
-    def waits_for_stream(self) -> bool:
-        """Say whether a reader waits for the stream to pass the place of its join."""
-        return any(member.reading is not None and member.reading.until > self.passed_lsn for member in self._members)
-
     def needed(self) -> dict[Group, int]:
         """Return, of each group that has one, the oldest change that a reader needs which is not slow.
 

@@ -173,12 +173,12 @@ class Rooms:
 
     # Who says to be there
 
-    def watch(self, member: Member) -> bytes:
+    def watch(self, member: Member) -> tuple[bytes, ...]:
         """Begin to tell a member who is there: to be called at most once before `unwatch`.
 
         Returns:
-            Who is there, the text of a JSON object: to be sent to it in this very turn of the loop. Each change after
-            that follows.
+            Who is there, as `Presences.state` says it: to be sent to it in this very turn of the loop. Each change
+            after that follows.
         """
         room = member.room
         member.watching = self._audience(room.watching, member.serializer).enter(member.outlet)
@@ -282,9 +282,9 @@ class Rooms:
     def _tell_changes(self) -> None:
         """Turn what has changed in presences into messages to those who watch."""
         for room in self._changed:
-            difference = room.presences.take_difference() if room.presences is not None else None
-            if difference is not None:
-                self.differences += 1
+            told = room.presences.take_difference() if room.presences is not None else []
+            self.differences += bool(told)
+            for difference in told:
                 message = Message(None, None, room.topic, "presence_diff", difference)
                 for audience in room.watching.values():
                     self._append(audience, text_frame(audience.serializer.encode(message)), None)

@@ -64,6 +64,7 @@ class Watch:
         self._publications: dict[str, int] = {}
         self._said_at_s: dict[str, float] = {}
         self._gave_up_window = False
+        self._held_at_s = float("-inf")
         self.seen: Observation | None = None
 
     async def run(self) -> None:
@@ -84,8 +85,11 @@ class Watch:
     async def _judge_silence(self) -> None:
         """Open a stream anew that says nothing, though it is asked every second: a walsender or a network hangs."""
         health = self._pipeline.health
-        silent_s = asyncio.get_running_loop().time() - health.heard_at_s
-        if health.is_streaming and silent_s > HANGS_S and not self._hub.is_holding:
+        now_s = asyncio.get_running_loop().time()
+        if self._hub.is_holding:
+            self._held_at_s = now_s  # then it is us who do not listen, and a moment longer
+        silent_s = now_s - max(health.heard_at_s, self._held_at_s)
+        if health.is_streaming and silent_s > HANGS_S:
             await self._pipeline.interrupt(StreamEnded(f"the replication stream has been silent for {silent_s:.0f} s"))
 
     async def _judge(self, seen: Observation) -> None:

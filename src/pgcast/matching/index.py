@@ -69,14 +69,6 @@ class Entry:
         values = change.old_values if change.kind is Kind.DELETE else change.values
         return values is not None and test_of(self.conditions, change.table, None)(values) is True
 
-    def is_left_by(self, change: Change) -> bool:
-        """Say whether an UPDATE takes a row out of the filter, without an index."""
-        old_values, values = change.old_values, change.values
-        if change.kind is not Kind.UPDATE or old_values is None or values is None or not self.conditions:
-            return False
-        test = test_of(self.conditions, change.table, None)
-        return self.concerns(change.table, change.kind) and test(old_values) is True and test(values) is not True
-
 
 Match = tuple[Target, tuple[int, ...]]
 """A target, and the ids of those of its entries that want the change, in the order in which they were given."""

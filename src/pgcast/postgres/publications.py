@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _HAS_COLUMN_LISTS_FROM: Final = 150_000
 _TABLES_SHOWN: Final = 20
 
-# attnames are a table's published columns, without a list all of them. A list of all columns is no list, but for version
-# 15 only where the generated ones are in it; it counts them among all columns here too.
+# attnames are a table's published columns, without a list all of them. A list of all columns is no list; for version 15
+# only where the generated ones are in it, which it counts among all columns here too.
 _DISAGREEING: Final = """
     SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_publication_tables
     WHERE pubname IN ({names})

@@ -24,6 +24,7 @@ from pgcast.postgres.copyboth import CopyBoth
 from pgcast.postgres.publications import check_publications
 from pgcast.postgres.refusals import WAL_LEVEL_SQL, Names, quote_identifier, quote_literal, translate
 from pgcast.postgres.slots import PLUGIN, Slot, check_slot_name, drop_slot, drop_slot_sql, find_slot
+from pgcast.postgres.timelines import identify_system, lacks
 from pgcast.postgres.transcoding import Transcoder
 from pgcast.wal.envelope import status_update
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgcast.postgres.connection import SqlConnection, Target
+    from pgcast.postgres.timelines import System
 
 # Taking 256 kB of small messages from libpq takes 4 ms, in which nothing else runs; a megabyte took 15.
 _READ_LIMIT_BYTES: Final = 256 * 1024
@@ -97,13 +99,14 @@ class ReplicationSource:
         self._copy: CopyBoth | None = None
         self._first: list[bytes] = []
         self._identity: tuple[str, str] | None = None
+        self._timeline: int | None = None
         self._received = NO_LSN
         self._may_sleep = False
         self._is_nudge_due = False
         self._has_untranslatable = False
         self._transcoder: Transcoder | None = None
 
-    async def open(self, after: Lsn) -> StreamStart:
+    async def open(self, after: Lsn, taken: Lsn = NO_LSN) -> StreamStart:
         """Connect, make the slot if it is missing, start the stream, and return once Postgres has sent something.
 
         A stream that is still open is closed first; after a failure everything is closed. After one that ended at a
@@ -112,7 +115,7 @@ class ReplicationSource:
         await self.close()
         self._connection = await connect_replication(self._target, timeout_s=_START_TIMEOUT_S)
         try:
-            return await self._start(self._connection, after)
+            return await self._start(self._connection, after, taken)
         except psycopg.Error as error:
             await self.close()
             raise self._translated(error) from error
@@ -123,7 +126,7 @@ class ReplicationSource:
             await self.close()
             raise
 
-    async def read(self) -> Sequence[bytes]:
+    async def read(self) -> list[bytes]:
         """Wait for envelopes and return those that are there, at least one, in order."""
         envelopes, self._first = self._first, []
         if not envelopes:
@@ -185,12 +188,15 @@ class ReplicationSource:
         self._is_nudge_due = any(envelope[:1] == b"w" for envelope in envelopes)
         return envelopes
 
-    async def _start(self, connection: SqlConnection, after: Lsn) -> StreamStart:
-        identity, slot = await within(_START_TIMEOUT_S, self._look(connection))
+    async def _start(self, connection: SqlConnection, after: Lsn, taken: Lsn) -> StreamStart:
+        system, identity, slot = await within(_START_TIMEOUT_S, self._look(connection))
+        has_forked = False
+        if identity == self._identity and self._timeline is not None:
+            has_forked = await within(_START_TIMEOUT_S, lacks(connection, system, taken, self._timeline))
         confirmed_lsn = await self._create_slot(connection) if slot is None else self._usable(slot).confirmed_lsn
-        if self._identity not in {None, identity}:
+        if self._identity not in {None, identity} or has_forked:
             after = NO_LSN  # it is a place in another history
-        self._identity = identity
+        self._identity, self._timeline = identity, system.timeline
         self._copy = await within(_START_TIMEOUT_S, self._begin(connection, after))
         # Version 10 agrees to any start and refuses afterwards, so only an envelope proves it. Behind a slot that this
         # connection made it also sends none by itself.
@@ -207,12 +213,12 @@ class ReplicationSource:
             slot=self._slot,
             slot_created=slot is None,
             confirmed_lsn=confirmed_lsn,
+            has_forked=has_forked,
         )
 
-    async def _look(self, connection: SqlConnection) -> tuple[tuple[str, str], Slot | None]:
-        """Return the cluster's identifier with the database's OID, and the slot if there is one to go on with."""
-        cursor = await connection.execute("IDENTIFY_SYSTEM")
-        (system_identifier, *_), *_ = await cursor.fetchall()
+    async def _look(self, connection: SqlConnection) -> tuple[System, tuple[str, str], Slot | None]:
+        """Return the server, its identifier with the database's OID, and the slot if there is one to go on with."""
+        system = await identify_system(connection)
         cursor = await connection.execute(
             "SELECT oid::text, current_setting('wal_level') FROM pg_database WHERE datname = current_database()"
         )
@@ -224,7 +230,7 @@ class ReplicationSource:
             )
         await check_publications(connection, self._publications, place=self._names.place)
         slot = None if self._is_temporary else await find_slot(connection, self._slot)
-        return (system_identifier, database), slot
+        return system, (system.identifier, database), slot
 
     def _usable(self, slot: Slot) -> Slot:
         if slot.plugin != PLUGIN or not slot.is_here:

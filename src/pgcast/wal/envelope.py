@@ -9,13 +9,10 @@ Source: PostgreSQL, chapter "Streaming Replication Protocol".
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pgcast.model.errors import ReplicationWireError
 from pgcast.model.lsn import Lsn
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 XLOG_DATA: Final = ord("w")
 """The first byte of an envelope with WAL data."""
@@ -33,9 +30,6 @@ POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 _KEEPALIVE = struct.Struct(">BQqB")
 # r | write: 8 | flush: 8 | apply: 8 | time: 8 | reply requested: 1
 _STATUS = struct.Struct(">BQQQqB")
-
-# w | start of the WAL data: 8 | end of WAL on the server: 8 | time: 8 | message
-_read_lsn: Callable[[bytes, int], tuple[int]] = struct.Struct(">Q").unpack_from
 
 
 class Keepalive:
@@ -70,26 +64,6 @@ def parse_keepalive(envelope: bytes) -> Keepalive:
     return Keepalive(Lsn(wal_end), sent_us + POSTGRES_EPOCH_US, reply_requested=reply_requested != 0)
 
 
-def xlog_data_start(envelope: bytes) -> Lsn:
-    """Return the LSN of the WAL data: the record's for a row, the end LSN for Commit, 0 for Relation and Type.
-
-    Raises:
-        ReplicationWireError: The envelope is no WAL data, or has no room for a message.
-    """
-    _check_xlog_data(envelope)
-    return Lsn(_read_lsn(envelope, 1)[0])
-
-
-def xlog_data_end(envelope: bytes) -> Lsn:
-    """Return the end of the WAL on the server, as an envelope with WAL data tells it.
-
-    Raises:
-        ReplicationWireError: The envelope is no WAL data, or has no room for a message.
-    """
-    _check_xlog_data(envelope)
-    return Lsn(_read_lsn(envelope, 9)[0])
-
-
 def status_update(*, received: Lsn, flushed: Lsn, applied: Lsn, now_us: int, reply_requested: bool) -> bytes:
     """Build a standby status update.
 
@@ -101,11 +75,3 @@ def status_update(*, received: Lsn, flushed: Lsn, applied: Lsn, now_us: int, rep
         reply_requested: Ask the server for a keepalive at once.
     """
     return _STATUS.pack(ord("r"), received, flushed, applied, now_us - POSTGRES_EPOCH_US, reply_requested)
-
-
-def _check_xlog_data(envelope: bytes) -> None:
-    if len(envelope) <= XLOG_DATA_HEADER or envelope[0] != XLOG_DATA:
-        raise ReplicationWireError(
-            f"not WAL data: {len(envelope)} bytes that start with {envelope[:1]!r}",
-            hint="WAL data is b'w', 24 bytes and a message",
-        )

@@ -32,6 +32,11 @@ class Progress:
         self._done_lsn = NO_LSN
         self._done_index = 0
 
+    @property
+    def furthest(self) -> Lsn:
+        """Beyond all commits of which something has been taken over."""
+        return max(self.ended, Lsn(self.commit_lsn + 1))
+
     def hear(self, lsn: Lsn) -> None:
         """Note a position that Postgres named."""
         self.received = max(self.received, lsn)

@@ -172,7 +172,8 @@ async def test_publications_that_disagree_about_columns_are_waited_for_and_the_g
 ):
     """Postgres ends the stream at the first change of the table, and goes on doing so when the lists are mended."""
     database.execute("""
-        create table t (a int primary key, b int); create publication p for table t (b, a); create publication q for table t
+        create table t (a int primary key, b int);
+        create publication p for table t (b, a); create publication q for table t
     """)
     node = start_node(database.dsn, PUBLICATIONS="p,q", DB_RECONNECT_BACKOFF_MAX="500")
     async with RealtimeClient(node.url) as client:

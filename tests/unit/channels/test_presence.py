@@ -1,7 +1,7 @@
 import json
 from itertools import count
 
-from pgcast.channels.presence import Presences
+from pgcast.channels.presence import PART_BYTES, Presences
 
 
 def make_presences():
@@ -10,18 +10,19 @@ def make_presences():
 
 
 def difference(presences):
-    text = presences.take_difference()
-    return None if text is None else json.loads(text)
+    texts = presences.take_difference()
+    return json.loads(texts[0]) if texts else None
 
 
 def state(presences):
-    return json.loads(presences.state())
+    (text,) = presences.state()
+    return json.loads(text)
 
 
 def test_nobody_is_there_at_first():
     presences = make_presences()
 
-    assert (presences.state(), presences.take_difference(), len(presences)) == (b"{}", None, 0)
+    assert (presences.state(), presences.take_difference(), len(presences)) == ((b"{}",), [], 0)
 
 
 def test_who_comes_is_a_join_and_who_goes_a_leave():
@@ -57,14 +58,14 @@ def test_the_same_again_is_no_event():
     presences.take_difference()
 
     assert not presences.track(1, "ada", b'"a":1')
-    assert presences.take_difference() is None
+    assert presences.take_difference() == []
 
 
 def test_who_goes_without_having_come_is_no_event():
     presences = make_presences()
 
     assert not presences.untrack(1)
-    assert presences.take_difference() is None
+    assert presences.take_difference() == []
 
 
 def test_who_comes_and_goes_within_one_tick_is_not_mentioned():
@@ -72,7 +73,7 @@ def test_who_comes_and_goes_within_one_tick_is_not_mentioned():
     presences.track(1, "ada", b"")
     presences.untrack(1)
 
-    assert presences.take_difference() is None
+    assert presences.take_difference() == []
 
 
 def test_changes_within_one_tick_are_one_change_from_what_was_shown():
@@ -110,7 +111,7 @@ def test_several_channels_share_a_key():
 def test_the_state_is_that_of_the_last_tick_and_made_once_for_it():
     presences = make_presences()
     presences.track(1, "ada", b"")
-    assert presences.state() == b"{}"
+    assert presences.state() == (b"{}",)
     presences.take_difference()
     first = presences.state()
     presences.track(2, "bob", b"")
@@ -125,3 +126,29 @@ def test_any_text_is_a_key():
     presences.take_difference()
 
     assert list(state(presences)) == ['a"\\ü\n']
+
+
+def test_what_is_large_is_told_in_parts_that_complete_each_other():
+    presences = make_presences()
+    told = b'"note":"%b"' % (b"x" * 100_000)
+    for owner in range(12):
+        presences.track(owner, f"k{owner % 2}", told)
+    parts = presences.take_difference()
+    first, *more = presences.state()
+
+    assert len(parts) == len([first, *more]) == 3
+    assert max(map(len, (*parts, first, *more))) < PART_BYTES + 200_000
+    refs = [
+        meta["phx_ref"] for part in parts for entry in json.loads(part)["joins"].values() for meta in entry["metas"]
+    ]
+    assert sorted(refs, key=lambda ref: int(ref[1:])) == [f"r{number}" for number in range(1, 13)]
+    found = [json.loads(first), *(json.loads(part)["joins"] for part in more)]
+    assert sorted(
+        (meta["phx_ref"] for part in found for entry in part.values() for meta in entry["metas"]),
+        key=lambda ref: int(ref[1:]),
+    ) == [f"r{number}" for number in range(1, 13)]
+    for owner in range(12):
+        presences.track(owner, f"k{owner % 2}", told + b',"n":1')
+    for part in map(json.loads, presences.take_difference()):
+        left = {meta["phx_ref"] for entry in part["leaves"].values() for meta in entry["metas"]}
+        assert left == {meta["phx_ref_prev"] for entry in part["joins"].values() for meta in entry["metas"]}

@@ -53,6 +53,10 @@ def test_a_join_reply_repeats_the_entries():
     )
 
 
+def test_a_presence_diff_has_no_refs():
+    assert v2(replies.presence_diff(CHANNEL, b"{}")) == '[null,null,"realtime:room:1","presence_diff",{}]'
+
+
 def test_a_presence_state_has_the_channels_join_ref():
     assert v2(replies.presence_state(CHANNEL, b"{}")) == '["6",null,"realtime:room:1","presence_state",{}]'
 

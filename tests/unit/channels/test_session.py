@@ -275,11 +275,12 @@ def test_who_is_there_is_told_with_the_channels_join_ref():
     talk = Talk()
     channel = talk.has_joined()
 
-    assert told(talk.session.presence_state(channel, b'{"a":1}')) == [
-        f'["6",null,"{TOPIC}","presence_state",{{"a":1}}]'
+    assert told(talk.session.presence_state(channel, (b'{"a":1}', b'{"b":2}'))) == [
+        f'["6",null,"{TOPIC}","presence_state",{{"a":1}}]',
+        f'[null,null,"{TOPIC}","presence_diff",{{"b":2}}]',
     ]
     talk.says("phx_leave")
-    assert talk.session.presence_state(channel, b"{}") == []
+    assert talk.session.presence_state(channel, (b"{}",)) == []
 
 
 def test_bindings_that_are_not_in_force_yet_are_announced_later():

@@ -75,6 +75,21 @@ def test_the_ring_stays_while_its_last_tick_is_being_written():
     assert missed(audience, second) == b"aa"
 
 
+def test_what_one_that_is_behind_sends_itself_is_left_out_of_the_ring_for_it_alone():
+    audience, _ = make_audience()
+    one, other = audience.enter(MemoryOutlet()), audience.enter(MemoryOutlet())
+    audience.add(b"aa", None)
+    taken = audience.take()
+    audience.park(one, taken)
+    audience.park(other, taken)
+    audience.written()
+    audience.add(b"bb", one)
+    audience.take()
+    audience.written()
+    assert audience.reading == ()
+    assert (missed(audience, one), missed(audience, other)) == (b"aa", b"aabb")
+
+
 def test_who_was_passed_by_the_ring_has_lost_something():
     audience, _ = make_audience(ring_bytes=4)
     slow = audience.enter(MemoryOutlet())

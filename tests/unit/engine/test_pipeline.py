@@ -139,6 +139,25 @@ async def test_what_comes_again_after_a_break_is_taken_over_once(rig: Rig):
     assert rig.taken_over == [(100, 0), (200, 0), (200, 1), (200, 2)]
 
 
+async def test_a_server_that_lacks_what_was_delivered_is_a_gap_for_everybody(rig: Rig):
+    rig.source.send(
+        *pgoutput.transaction(100, 1), *pgoutput.transaction(200, 2), pgoutput.begin(300), pgoutput.insert(3)
+    )
+    await rig.clock.settle()
+    rig.source.next_start = {**rig.source.next_start, "has_forked": True, "confirmed_lsn": Lsn(50)}
+    rig.source.break_off(StreamEnded("failed over"))
+    await rig.clock.advance(1.1)
+    assert rig.source.taken == [1, 301]
+    assert len(rig.losses) == 1
+    # What the new server wrote in place of it is delivered, and whoever names a place in the old history is told.
+    rig.source.next_start["has_forked"] = False
+    rig.source.send(*pgoutput.transaction(150, 1), *pgoutput.transaction(290, 2))
+    await rig.clock.settle()
+    assert rig.taken_over == [(150, 0), (290, 0)]
+    assert rig.hub.window.number_after(200, 0) is None
+    assert rig.hub.window.number_after(300, 0) is None
+
+
 async def test_a_new_slot_after_a_break_is_a_gap_for_everybody(rig: Rig):
     rig.source.send(*pgoutput.transaction(100, 1))
     await rig.clock.settle()
@@ -391,3 +410,22 @@ async def test_an_attaching_that_the_stream_does_not_tell_of_is_a_gap(stale: Rig
     assert len(stale.losses) == 1
     assert stale.source.opened_after == [NO_LSN, pgoutput.end_of(100)]
     assert "what it wrote at first is lost" in capsys.readouterr().out
+
+
+async def test_a_large_row_is_let_go_of_once_it_is_decoded_and_others_get_their_turn_before_it(rig: Rig):
+    turns: list[int] = []
+
+    async def others() -> None:
+        while True:
+            turns.append(len(rig.taken_over))
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    batch = [pgoutput.begin(100), pgoutput.relation(), pgoutput.insert(1, "x" * 2_000_000), pgoutput.insert(2)]
+    await asyncio.sleep(0)
+    turns.clear()
+    await rig.pipeline._take(batch)
+    task.cancel()
+    assert turns.count(0) >= 2
+    assert rig.taken_over == [(100, 0), (100, 1)]
+    assert [len(envelope) < 1000 for envelope in batch] == [True] * 4

@@ -242,6 +242,40 @@ async def test_much_at_once_says_that_it_is_full_until_it_is_written(rig: Rig):
     assert not rig.rooms.is_full
 
 
+async def test_who_publishes_in_a_loop_waits_until_there_is_room(rig: Rig):
+    members = [rig.enter() for _ in range(2500)]  # three slices
+    for _ in range(20):
+        rig.rooms.publish(KEY, Broadcast("e", b"x" * 100_000, is_json=False))
+        if rig.rooms.is_full:
+            await rig.rooms.have_room()
+            assert not rig.rooms.is_full
+    await rig.turn()
+    assert {len(outlet(member).messages) for member in members} == {20}
+
+
+async def test_a_flush_of_many_rooms_is_cut_too(rig: Rig):
+    keys = [RoomKey(str(number), is_private=False) for number in range(1200)]
+    members = [rig.enter(key) for key in keys]
+    for number, key in enumerate(keys):
+        rig.publish(number, key=key)
+    rig.rooms.flush_now()
+    rig.rooms.leave(members[-1])
+    await rig.turn()
+    assert [got(member) for member in members[:-1]] == [[number] for number in range(1199)]
+    assert got(members[-1]) == []
+
+
+async def test_an_untrack_of_who_is_not_there_is_nothing(rig: Rig):
+    member = rig.enter()
+    rig.rooms.untrack(member)
+    rig.rooms.track(member, "ada", b"")
+    rig.rooms.track(member, "ada", b"")
+    rig.rooms.untrack(member)
+    rig.rooms.untrack(member)
+    await rig.turn()
+    assert rig.rooms.differences == 0
+
+
 async def test_the_stream_waits_until_the_fastest_keeps_up_but_only_for_what_came_from_it(clock: Clock):
     hold = Hold(30)
     rig = Rig(clock, hold=hold)
@@ -283,7 +317,7 @@ async def test_a_storm_of_joins_costs_one_state_and_one_difference_per_tick(rig:
     assert rig.rooms.differences == 1
     assert {len(outlet(member).writes) for member in members} == {1}
     assert {len(outlet(member).messages[0][4]["joins"]) for member in members} == {50}
-    assert rig.rooms.watch(rig.enter()).count(b"phx_ref") == 50
+    assert rig.rooms.watch(rig.enter())[0].count(b"phx_ref") == 50
     assert rig.rooms.presence_count == 50
 
 
@@ -292,7 +326,7 @@ async def test_a_change_that_nobody_watches_is_told_to_nobody_and_not_forgotten(
     rig.rooms.track(member, "ada", b'"a":1')
     await rig.turn()
     assert events(member) == []
-    assert b'"ada"' in rig.rooms.watch(member)
+    assert b'"ada"' in rig.rooms.watch(member)[0]
 
 
 async def test_who_does_not_watch_any_more_is_told_nothing(rig: Rig):
@@ -317,7 +351,7 @@ async def test_who_leaves_is_told_to_the_others_and_its_room_is_forgotten_with_t
     rig.rooms.leave(stays)
     await rig.turn()
     assert len(rig.rooms) == 0
-    assert rig.rooms.watch(rig.enter()) == b"{}"
+    assert rig.rooms.watch(rig.enter()) == (b"{}",)
 
 
 async def test_presence_and_broadcasts_of_one_tick_are_one_write(rig: Rig):

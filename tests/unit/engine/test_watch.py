@@ -13,10 +13,13 @@ from memory_source import PUBLICATION, MemoryObserver, MemorySource, database, o
 from fix_clock import Clock
 from pgcast.changes.payload import Payloads
 from pgcast.engine.backoff import Backoff
+from pgcast.engine.groups import Group, Signature
 from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.pipeline import Pipeline
 from pgcast.engine.ports import Observation
 from pgcast.engine.watch import LagLimits, Watch
+from pgcast.fanout.ring import Ring, RingBudget
+from pgcast.frames.codec import serializer_for
 from pgcast.model.errors import ConnectionFailed
 from pgcast.model.lsn import Lsn
 
@@ -154,3 +157,19 @@ async def test_what_was_still_being_received_is_given_up_at_the_next_look(rig: R
     await rig.clock.advance(2.1)
     assert rig.hub.window.start == rig.hub.window.end
     assert rig.hub.window.confirmable == 105
+
+
+async def test_a_long_hold_is_no_silence_also_when_it_has_just_ended(rig: Rig):
+    await rig.sees(observation())
+    rig.source.send(pgoutput.keepalive(100))
+    await rig.clock.settle()
+    group = Group(
+        Signature("2.0.0", "realtime:t", (), is_legacy=False), serializer_for("2.0.0"), Ring(1, RingBudget(1))
+    )
+    rig.hub.hold.begin(group)
+    await rig.clock.advance(45)
+    rig.hub.hold.release(group)
+    await rig.clock.advance(25)
+    assert len(rig.source.opened_after) == 1
+    await rig.clock.advance(10)
+    assert len(rig.source.opened_after) == 2
