@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pgcast.frames.message import Message
     from pgcast.frames.payloads import JoinRequest
 
+TOO_MANY_CHANNELS: Final = "ChannelRateLimitReached: Too many channels"
+
 _BAD_REPLAY: Final = "Replay params are not valid"
 _PUBLIC_REPLAY: Final = "Replay is not allowed for public channels"
 
@@ -82,7 +84,7 @@ def _over_limits(message: Message, limits: Limits, others: int) -> str | None:
     if message.topic == TOPIC_PREFIX:
         return "TopicNameRequired: You must provide a topic name"
     if 0 < limits.max_channels <= others:
-        return "ChannelRateLimitReached: Too many channels"
+        return TOO_MANY_CHANNELS
     if message.size > limits.max_join_bytes:
         return f"InvalidJoinPayload: The join must be at most {limits.max_join_bytes} bytes"
     return None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pgcast.channels import replies
-from pgcast.channels.admission import admit, misconfigured
+from pgcast.channels.admission import TOO_MANY_CHANNELS, admit, misconfigured
 from pgcast.channels.channel import TOPIC_PREFIX, State, Step
 from pgcast.channels.effects import (
     Ask,
@@ -293,6 +293,8 @@ class Session:
         effects: list[Effect] = [] if replaced is None else [self._end(replaced)]
         admitted = admit(message, self._limits, len(self._channels))
         if isinstance(admitted, str):
+            if admitted == TOO_MANY_CHANNELS:
+                self._limited["channels"] += 1
             return [*effects, self._send(replies.error_reply(message, admitted))]
         self._channels[message.topic] = admitted
         return [*effects, Join(admitted)]

@@ -20,7 +20,8 @@ Lines out: {"status", "topic", "error"?}, {"change", "topic", "listener"} with t
 {"log"} for what the client complains about or does not understand and drops,
 {"raised", "topic"} for what `subscribe` raises, {"crash"} for what no application could have caught.
 Lines in: {"join": {a channel as above}}, {"leave": topic}, {"send" | "httpSend": [event, payload], "topic"},
-{"track": payload, "topic"}, {"untrack": true, "topic"}, {"setAuth": token}. Ends when standard input does, or by SIGTERM.
+{"track": payload, "topic"}, {"untrack": true, "topic"}, {"setAuth": token}. Ends when standard input does, or by
+SIGTERM.
 
 Runs in an environment of its own, which has the client and nothing of pgcast.
 """
