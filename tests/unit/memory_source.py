@@ -17,10 +17,11 @@ from pgcast.model.relation import Table
 from pgcast.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from pgcast.model.messages import DatabaseMessage
     from pgcast.model.relation import Relation, TypeShape
+    from pgcast.model.sight import Sight
 
 
 PUBLICATION = "supabase_realtime"
@@ -110,6 +111,8 @@ class MemoryCatalog:
         seen: The snapshot that it answers with.
         failure: Raised by every question, while there is one.
         is_silent: Nothing is answered, until it is set to False.
+        roles: The roles that exist, and what they see of which table.
+        fingerprint: Of the roles.
         partitions: What is attached.
     """
 
@@ -119,6 +122,8 @@ class MemoryCatalog:
         self.is_silent = False
         self.is_closed = False
         self.described: list[str] = []
+        self.roles: dict[str, dict[int, Sight]] = {}
+        self.fingerprint = "1"
         self.partitions: frozenset[tuple[int, int, int]] = frozenset()
 
     async def describe(self, relation: Relation) -> Table:
@@ -134,6 +139,18 @@ class MemoryCatalog:
         del is_fresh
         await self._answer()
         return [PublishedTable(TODOS_OID, "public", "todos", (("id", INT8), ("title", TEXT)))]
+
+    async def sights(self, oids: Collection[int], roles: Collection[str]) -> Mapping[str, Mapping[int, Sight]]:
+        await self._answer()
+        return {
+            role: {oid: sight for oid, sight in self.roles[role].items() if oid in oids}
+            for role in roles
+            if role in self.roles
+        }
+
+    async def fingerprint_of_roles(self) -> str:
+        await self._answer()
+        return self.fingerprint
 
     async def attached(self) -> Attached:
         await self._answer()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pgcast.engine.node import Node
 
-LIMITS = ("messages", "payload", "presence", "presence_calls")
+LIMITS = ("messages", "payload", "presence", "presence_calls", "channels", "joins", "connections")
 """The names of the limits of what clients send."""
 
 _WAL_STATUSES = ("reserved", "extended", "unreserved", "lost")

@@ -18,6 +18,7 @@ from pgcast.engine.floor import Floor, floor_of
 from pgcast.engine.health import Health
 from pgcast.engine.hub import TICK_BYTES
 from pgcast.engine.partitions import Partitions, Turn, goes_stale
+from pgcast.engine.privileges import Privileges
 from pgcast.engine.relays import Relays
 from pgcast.model.change import Change, Transaction
 from pgcast.model.errors import NotPrepared, PgcastError, SlotLost, StreamEnded
@@ -81,6 +82,7 @@ class Pipeline:
         self.relays = Relays()
         self._source = database.source
         self._catalog = database.catalog
+        self.privileges = Privileges(database.catalog, hub.sights)
         self._hub = hub
         self._backoff = backoff
         self._when_lost = when_lost
@@ -328,7 +330,9 @@ class Pipeline:
             self._commit(message)
         elif isinstance(message, RelationMessage):
             # Rows that follow need the table, so the stream waits for the catalog; it is asked once per announcement.
-            self._know(await self._catalog.describe(message.relation))
+            table = await self._catalog.describe(message.relation)
+            await self.privileges.announced(table.relation.oid)
+            self._know(table)
         elif isinstance(message, Truncate):
             now_s = self._loop.time()
             for oid in message.relation_oids:
@@ -368,6 +372,7 @@ class Pipeline:
             tables = self._tables
             asked = dict(tables)
             try:
+                await self.privileges.refresh()
                 altered = await self._catalog.altered(asked.values()) if asked else {}
                 insert_lsn = (await self._catalog.snapshot()).insert_lsn if altered else NO_LSN
             except PgcastError as error:

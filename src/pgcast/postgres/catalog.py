@@ -27,6 +27,7 @@ from pgcast.postgres.collations import collated, collations_of
 from pgcast.postgres.identities import identities_of
 from pgcast.postgres.judging import judge
 from pgcast.postgres.pool import Pool
+from pgcast.postgres.privileges import fingerprint_of_roles, sights_of
 from pgcast.postgres.refusals import quote_identifier, server_text, translate
 from pgcast.postgres.types import FIRST_USER_OID, UNKNOWN, shapes_of
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from pgcast.matching.conditions import Question
     from pgcast.model.relation import Relation
+    from pgcast.model.sight import Sight
     from pgcast.postgres.connection import Target
 
 _CONNECTIONS: Final = 4
@@ -92,7 +94,7 @@ _SNAPSHOT_BELOW_13: Final = "SELECT txid_current_snapshot()::text, pg_current_wa
 # to_jsonb reads columns that a version lacks as NULL. A table in two publications comes once, with the columns of both.
 _PUBLISHED: Final = """
     SELECT c.oid::int8, n.nspname, c.relname, ARRAY_AGG(a.attname::text ORDER BY a.attnum),
-           ARRAY_AGG(a.atttypid::int8 ORDER BY a.attnum)
+           ARRAY_AGG(a.atttypid::int8 ORDER BY a.attnum), c.relrowsecurity
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -102,7 +104,7 @@ _PUBLISHED: Final = """
         AND coalesce(to_jsonb(t) -> 'attnames' ? a.attname::text, true)
         AND (coalesce(to_jsonb(a) ->> 'attgenerated', '') = ''
              OR current_setting('server_version_num')::int >= 180000))
-    GROUP BY c.oid, n.nspname, c.relname ORDER BY n.nspname, c.relname
+    GROUP BY c.oid, n.nspname, c.relname, c.relrowsecurity ORDER BY n.nspname, c.relname
 """
 
 # A publication of all tables names all roots where partitions are published as rows of theirs; else each leaf for
@@ -219,6 +221,20 @@ class PostgresCatalog:
             await asyncio.shield(self._asking)
         return self._published[1]
 
+    async def sights(self, oids: Collection[int], roles: Collection[str]) -> Mapping[str, Mapping[int, Sight]]:
+        """Return what each role may see of each table, by role and table; what does not exist is missing."""
+        try:
+            return await sights_of(self._pool, oids, roles)
+        except psycopg.Error as error:
+            raise translate(error, self._names, otherwise=DatabaseError) from error
+
+    async def fingerprint_of_roles(self) -> str:
+        """Return a text that changes with whatever decides about sights and is announced by no table."""
+        try:
+            return await fingerprint_of_roles(self._pool)
+        except psycopg.Error as error:
+            raise translate(error, self._names, otherwise=DatabaseError) from error
+
     async def attached(self) -> Attached:
         """Return which partitions are attached below the tables that the publications name; from version 13 on."""
         try:
@@ -295,7 +311,7 @@ class PostgresCatalog:
         try:
             cursor = await self._pool.ask(_PUBLISHED, [list(self._names.publications)])
             rows = await cursor.fetchall()
-            shapes = await shapes_of(self._pool, {type_oid for *_, type_oids in rows for type_oid in type_oids})
+            shapes = await shapes_of(self._pool, {type_oid for *_, type_oids, _ in rows for type_oid in type_oids})
             collations = await collations_of(self._pool, [oid for oid, *_ in rows])
             identities = await identities_of(self._pool, [oid for oid, *_ in rows])
         except psycopg.Error as error:
@@ -312,8 +328,9 @@ class PostgresCatalog:
                     for column, type_oid in zip(columns, type_oids, strict=True)
                 ),
                 identity=identities.get(oid, frozenset()),
+                is_secured=is_secured,
             )
-            for oid, schema, name, columns, type_oids in rows
+            for oid, schema, name, columns, type_oids, is_secured in rows
             if oid == stored or not is_messages_table(schema, name)
         ]
         self._published = (now, tables)
