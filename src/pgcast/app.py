@@ -33,6 +33,7 @@ from pgcast.jwks import UrlKeySource
 from pgcast.model.errors import SettingsError
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import Target, parse_target
+from pgcast.postgres.messages import PostgresMessages
 from pgcast.postgres.observer import PostgresObserver
 from pgcast.postgres.policies import PostgresPolicies
 from pgcast.postgres.replication import ReplicationSource
@@ -105,6 +106,7 @@ def make_node(settings: Settings) -> Node:
         catalog=PostgresCatalog(target, publications=publications),
         observer=PostgresObserver(target, slot=settings.slot_name, publications=publications),
         publications=publications,
+        messages=PostgresMessages(target, max_payload_bytes=settings.max_payload_bytes),
     )
     limits = NodeLimits(
         hub=HubLimits(
@@ -131,6 +133,7 @@ def make_node(settings: Settings) -> Node:
         ),
         max_clients=settings.max_connections,
         max_joins_per_s=settings.max_joins_per_s,
+        messages_h=settings.messages_h,
     )
     backoff = Backoff(settings.db_reconnect_backoff_min / 1000, settings.db_reconnect_backoff_max / 1000)
     authorization = Authorization(make_authenticator(settings), PostgresPolicies(target))

@@ -238,6 +238,12 @@ class Settings(BaseSettings):
     state_dir: Path | None = Field(
         None, alias="PGCAST_STATE_DIR", description="a folder in which acknowledged positions survive a restart"
     )
+    messages_h: int = Field(
+        72,
+        alias="PGCAST_MESSAGES_H",
+        ge=0,
+        description="hours for which realtime.messages keeps what it stores; 0: leave its partitions alone",
+    )
     log: LogLevel = Field(LogLevel.INFO, alias="PGCAST_LOG", description="debug, info, warning or error")
 
     @field_validator("db_ssl")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from pgcast.engine.pipeline import Floor
+from pgcast.engine.floor import Floor
 from pgcast.model.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from pgcast.model.snapshot import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from pgcast.model.messages import DatabaseMessage
     from pgcast.model.relation import Relation, TypeShape
     from pgcast.model.sight import Sight
 
@@ -192,6 +193,45 @@ class MemoryObserver:
         """Nothing is open."""
 
 
+class MemoryStore:
+    """A store of messages that a test fills.
+
+    Attributes:
+        stored: What `recent` finds, whatever it is asked for.
+        asked: What it was asked for.
+        asked_at: Where the WAL is.
+        failure: Raised by every question, while there is one.
+        done: What the next `tend` says that it did.
+        tended: For how many hours messages were to be kept, each time.
+    """
+
+    def __init__(self) -> None:
+        self.stored: list[DatabaseMessage] = []
+        self.asked: list[tuple[str, int, int]] = []
+        self.asked_at = Lsn(0)
+        self.failure: Exception | None = None
+        self.done: list[str] = []
+        self.tended: list[int] = []
+        self.is_closed = False
+
+    async def recent(self, topic: str, since_ms: int, limit: int) -> tuple[list[DatabaseMessage], Lsn]:
+        await asyncio.sleep(0)
+        self.asked.append((topic, since_ms, limit))
+        if self.failure is not None:
+            raise self.failure
+        return list(self.stored), self.asked_at
+
+    async def tend(self, keep_h: int) -> list[str]:
+        await asyncio.sleep(0)
+        self.tended.append(keep_h)
+        if self.failure is not None:
+            raise self.failure
+        return self.done
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
 def observation(**more: object) -> Observation:
     """An observation of a slot that is well, but for what is given."""
     well: dict[str, object] = {
@@ -207,7 +247,16 @@ def observation(**more: object) -> Observation:
 
 
 def database(
-    source: MemorySource | None = None, catalog: MemoryCatalog | None = None, observer: MemoryObserver | None = None
+    source: MemorySource | None = None,
+    catalog: MemoryCatalog | None = None,
+    observer: MemoryObserver | None = None,
+    messages: MemoryStore | None = None,
 ) -> Database:
     """A database of memory adapters."""
-    return Database(source or MemorySource(), catalog or MemoryCatalog(), observer or MemoryObserver(), [PUBLICATION])
+    return Database(
+        source or MemorySource(),
+        catalog or MemoryCatalog(),
+        observer or MemoryObserver(),
+        [PUBLICATION],
+        messages or MemoryStore(),
+    )

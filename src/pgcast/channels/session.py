@@ -185,6 +185,12 @@ class Session:
             return []
         return [self._send(replies.system(channel, "postgres_changes", "error", text))]
 
+    def replication_ready(self, channel: Channel) -> list[Effect]:
+        """Tell a joined channel that broadcasts from the database flow."""
+        if not self._is_current(channel, State.JOINED):
+            return []
+        return [self._send(replies.system(channel, "system", "ok", "Replication connection established"))]
+
     def gap(self, channel: Channel, oldest: str | None) -> list[Effect]:
         """Tell a joined channel that changes are missing.
 

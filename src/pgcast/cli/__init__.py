@@ -11,6 +11,7 @@ from pgcast.cli.config import config
 from pgcast.cli.demo import demo
 from pgcast.cli.doctor import doctor
 from pgcast.cli.health import health
+from pgcast.cli.init import init
 from pgcast.cli.serve import serve
 from pgcast.cli.tail import tail
 from pgcast.cli.variables import ListingCommand
@@ -42,6 +43,7 @@ def main(
 
 app.command("serve", cls=ListingCommand)(serve)
 app.command("demo")(demo)
+app.command("init")(init)
 app.command("doctor")(doctor)
 app.command("tail")(tail)
 app.command("config")(config)

@@ -16,6 +16,7 @@ import structlog
 from pgcast.channels.channel import State
 from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Regrant, Renew, Send, Track, Untrack
 from pgcast.channels.session import Outcome
+from pgcast.engine.entrance import Entrance
 from pgcast.engine.groups import Reading, Signature
 from pgcast.engine.joins import entries_of, legacy_entries_of, note_on, parse_since, start_of
 from pgcast.engine.privileges import Narrowed
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from pgcast.engine.hub import Hub
     from pgcast.engine.pipeline import Pipeline
     from pgcast.engine.ports import Catalog, Outlet
+    from pgcast.engine.replay import Replays
     from pgcast.engine.rooms import Member as Seat
     from pgcast.engine.rooms import Rooms
     from pgcast.engine.snapshots import Snapshots
@@ -79,6 +81,7 @@ class Surroundings:
     snapshots: Snapshots
     pipeline: Pipeline
     memory: Memory
+    replays: Replays
     authorization: Authorization
     expiries: Expiries[Expiring]
     joins: Rate
@@ -132,6 +135,14 @@ class Client:
         )
         self._members: dict[Channel, Member] = {}
         self._seats: dict[Channel, Seat] = {}
+        self._entrance = Entrance(
+            session,
+            serializer,
+            replays=around.replays,
+            pipeline=around.pipeline,
+            perform=self._perform,
+            write=self._send,
+        )
         self._deciding: dict[Channel, asyncio.Task[None]] = {}
 
     def receive_text(self, text: str | bytes) -> None:
@@ -211,6 +222,7 @@ class Client:
             may_read = channel.rights.read_broadcasts is True
             self._seats[channel] = rooms.enter(key, self._outlet, self._serializer, reads_broadcasts=may_read)
             self._standing.joined(channel)
+            self._entrance.entered(channel)
             return
         seat = self._seats[channel]
         if isinstance(effect, Regrant):
@@ -275,6 +287,7 @@ class Client:
         if task is not None:
             task.cancel()
         self._standing.left(channel)
+        self._entrance.left(channel)
         seat = self._seats.pop(channel, None)
         if seat is not None:
             self._around.rooms.leave(seat)

@@ -18,14 +18,18 @@ from pgcast.channels.session import Session
 from pgcast.engine.acknowledged import Acknowledged, Memory
 from pgcast.engine.authorization import Authorization
 from pgcast.engine.clients import Client, Surroundings
+from pgcast.engine.database_broadcasts import DatabaseBroadcasts, broadcast_of
 from pgcast.engine.decisions import Decisions
 from pgcast.engine.expiry import Expiries
 from pgcast.engine.hub import Hub, HubLimits
+from pgcast.engine.janitor import Janitor
 from pgcast.engine.pipeline import Pipeline
-from pgcast.engine.rooms import Rooms
+from pgcast.engine.replay import Replays
+from pgcast.engine.rooms import RoomKey, Rooms
 from pgcast.engine.snapshots import Snapshots
 from pgcast.engine.watch import LagLimits, Watch
 from pgcast.model.errors import DatabaseError, SlotBusy, SlotLost
+from pgcast.model.messages import is_messages_table
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from pgcast.engine.standing import Expiring
     from pgcast.frames.codec import Serializer
     from pgcast.model.claims import Claims
+    from pgcast.model.messages import DatabaseMessage
 
 log = structlog.get_logger()
 
@@ -58,6 +63,7 @@ class NodeLimits:
         lag: How much WAL may wait for the slot.
         max_clients: How many may be connected.
         max_joins_per_s: How many joins there may be, all clients together, on average; 0 for no limit.
+        messages_h: For how many hours stored messages are kept; 0 to leave their table alone.
     """
 
     hub: HubLimits = field(default_factory=HubLimits)
@@ -65,6 +71,7 @@ class NodeLimits:
     lag: LagLimits = field(default_factory=LagLimits)
     max_clients: int = 16_384
     max_joins_per_s: float = 0
+    messages_h: int = 0
 
 
 class Node:
@@ -90,6 +97,10 @@ class Node:
         self.hub = Hub(payloads, limits.hub)
         self.rooms = Rooms(limits.hub.ring_bytes, self.hub.budget, gap_s=limits.hub.flush_gap_s, hold=self.hub.hold)
         self.pipeline = Pipeline(database, self.hub, backoff, self._tell_gap)
+        self.pipeline.relays.basin = self.rooms
+        self.broadcasts = DatabaseBroadcasts(
+            self.pipeline.relays, self._publish, max_payload_bytes=limits.client.max_payload_bytes
+        )
         self.watch = Watch(database.observer, self.pipeline, self.hub, limits.lag)
         self.clients: dict[Client, None] = {}
         self.is_draining = False
@@ -110,6 +121,7 @@ class Node:
             self._snapshots,
             self.pipeline,
             self.memory,
+            Replays(database.messages, self.broadcasts, self.pipeline, lambda: self.hub.readers.passed_lsn),
             self.authorization,
             self._expiries,
             self.joins,
@@ -153,6 +165,9 @@ class Node:
             asyncio.create_task(_for_ever("watch", self.watch.run), name="watch"),
             asyncio.create_task(self.pipeline.run(), name="pipeline"),
         ]
+        if self._limits.messages_h:
+            janitor = Janitor(self._database.messages, self._limits.messages_h)
+            self._tasks.append(asyncio.create_task(janitor.run(), name="janitor"))
 
     async def _say_what_waits(self) -> None:
         """Say which tables wait for their policies to be applied: only some roles get their changes."""
@@ -161,7 +176,11 @@ class Node:
         except DatabaseError as error:
             log.debug("the tables with row level security could not be listed", error=error.message)
             return
-        waiting = [f"{table.schema}.{table.name}" for table in tables if table.is_secured]
+        waiting = [
+            f"{table.schema}.{table.name}"
+            for table in tables
+            if table.is_secured and not is_messages_table(table.schema, table.name)
+        ]
         if waiting:
             log.warning(
                 "row level security is not evaluated for changes yet: these tables are only for roles that bypass it",
@@ -231,6 +250,7 @@ class Node:
         await self.authorization.close()
         await self._database.catalog.close()
         await self._database.observer.close()
+        await self._database.messages.close()
 
     async def _ping(self) -> None:
         """Once a second, ask those who can resume how far they have received, and forget those who stayed away."""
@@ -248,6 +268,9 @@ class Node:
             await asyncio.sleep(_EXPIRE_S)
             for expiring in self._expiries.take_expired(authenticator.now()):
                 expiring.standing.expire(expiring.channel)
+
+    def _publish(self, message: DatabaseMessage) -> None:
+        self.rooms.publish(RoomKey(message.topic, message.is_private), broadcast_of(message), holds=True)
 
     def _forget(self, client: Client) -> None:
         self.clients.pop(client, None)

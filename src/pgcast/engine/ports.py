@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pgcast.engine.partitions import Attached
     from pgcast.matching.conditions import Question
     from pgcast.model.lsn import Lsn
+    from pgcast.model.messages import DatabaseMessage
     from pgcast.model.relation import Relation, Table, TypeShape
     from pgcast.model.sight import Sight
     from pgcast.model.snapshot import Snapshot
@@ -29,6 +30,7 @@ class StreamStart:
         slot: The name of the replication slot.
         slot_created: Whether the slot was made by this call: nothing from before it can be delivered.
         confirmed_lsn: The slot's `confirmed_flush_lsn` before the stream started.
+        written_lsn: How far the WAL had been written when the stream started: whatever commits later lies beyond.
         has_forked: Whether the server lacks WAL that was taken over from its predecessor: it goes on differently.
     """
 
@@ -38,6 +40,7 @@ class StreamStart:
     slot: str
     slot_created: bool
     confirmed_lsn: Lsn
+    written_lsn: Lsn = NO_LSN
     has_forked: bool = False
 
 
@@ -250,6 +253,41 @@ class Observer(Protocol):
         ...
 
 
+class MessageStore(Protocol):
+    """The database's own store of messages to the members of topics, over ordinary connections."""
+
+    async def recent(self, topic: str, since_ms: int, limit: int) -> tuple[list[DatabaseMessage], Lsn]:
+        """Return the newest broadcasts to the private channels of a topic, oldest first, within a deadline.
+
+        Args:
+            topic: Without `realtime:`.
+            since_ms: None that is older, milliseconds since 1970-01-01 UTC.
+            limit: At most so many; fewer, if together they would be very large.
+
+        Returns:
+            The messages, and the place in the WAL: every message of them commits below it, every other one beyond.
+
+        Raises:
+            DatabaseError: The database could not be asked, or has no such store.
+        """
+        ...
+
+    async def tend(self, keep_h: int) -> Sequence[str]:
+        """Prepare the store for the coming days, and let go of what is older than so many hours.
+
+        Returns:
+            What was done, a few words each; nothing where nothing was to be done, or no such store is there.
+
+        Raises:
+            DatabaseError: Something could not be done; the rest was.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close all connections; twice is safe."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """One database, as the engine knows it: what it reads from, whom it asks, and who watches.
@@ -259,12 +297,14 @@ class Database:
         catalog: Asked about tables, types and snapshots.
         observer: Looks at the slot.
         publications: Which are followed.
+        messages: Its store of messages.
     """
 
     source: ChangeSource
     catalog: Catalog
     observer: Observer
     publications: Sequence[str]
+    messages: MessageStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,8 @@ class Entry:
 
     def concerns(self, table: Table, kind: Kind) -> bool:
         """Say whether changes of a kind, of a table, are what it is about; the filter aside."""
+        if table.is_internal and None in {self.schema, self.table}:
+            return False
         return kind in self.kinds and self.schema in {None, table.schema} and self.table in {None, table.name}
 
     def wants(self, change: Change) -> bool:
@@ -139,7 +141,11 @@ class Index(Generic[Target]):
             self._routes.clear()  # tables that are announced anew leave their old routes behind
         schema, name = table.schema, table.name
         wheres = ((schema, name), (schema, None), (None, name), (None, None))
-        places = [place for where in wheres if (place := self._places.get(where)) is not None]
+        places = [
+            place
+            for where in wheres[: 1 if table.is_internal else None]
+            if (place := self._places.get(where)) is not None
+        ]
         route = self._routes[table, kind] = _Route(table, kind, places)
         return route
 

@@ -20,6 +20,7 @@ import psycopg
 from pgcast.engine.partitions import Attached
 from pgcast.engine.ports import PublishedTable
 from pgcast.model.errors import BindingError, DatabaseError
+from pgcast.model.messages import MESSAGES_SCHEMA, MESSAGES_TABLE, is_messages_table
 from pgcast.model.relation import ReplicaIdentity, Table, TypeShape
 from pgcast.model.snapshot import Snapshot, parse_snapshot
 from pgcast.postgres.collations import collated, collations_of
@@ -57,7 +58,10 @@ _SERVER_CLASSES: Final = frozenset({"08", "3D", "28", "53", "57", "58"})
 _KEY: Final = """
     SELECT c.relrowsecurity, c.relkind = 'p', ARRAY(
         SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
-        WHERE i.indrelid = c.oid AND i.indisprimary)
+        WHERE i.indrelid = c.oid AND i.indisprimary),
+        EXISTS (SELECT FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent
+                JOIN pg_namespace n ON n.oid = p.relnamespace
+                WHERE h.inhrelid = c.oid AND n.nspname = 'realtime' AND p.relname = 'messages')
     FROM pg_class c WHERE c.oid = $1::oid
 """
 
@@ -149,18 +153,23 @@ class PostgresCatalog:
 
         A partition's own identity decides which old values are written, while its root's is announced. So of a
         partitioned table's identity only those columns are left that every leaf's identity has.
+
+        The partitions of `realtime.messages` come as that table, whose changes are only for those who name it.
         """
         try:
             shapes = await shapes_of(self._pool, {column.type_oid for column in relation.columns})
             collations = await collations_of(self._pool, [relation.oid])
             cursor = await self._pool.ask(_KEY, [relation.oid])
-            has_row_security, is_partitioned, key = await cursor.fetchone() or (False, False, [])
+            has_row_security, is_partitioned, key, is_stored = await cursor.fetchone() or (False, False, [], False)
             leaves: list[tuple[list[str]]] = []
             if is_partitioned:
                 cursor = await self._pool.ask(_LEAF_IDENTITIES, [relation.oid])
                 leaves = await cursor.fetchall()
         except psycopg.Error as error:
             raise translate(error, self._names, otherwise=DatabaseError) from error
+        is_internal = is_stored or is_messages_table(relation.schema, relation.name)
+        if is_internal:
+            relation = replace(relation, schema=MESSAGES_SCHEMA, name=MESSAGES_TABLE)
         return Table(
             relation=_covered(relation, [names for (names,) in leaves]),
             types=tuple(
@@ -168,6 +177,7 @@ class PostgresCatalog:
             ),
             primary_key=_key_places(relation, key),
             has_row_security=has_row_security,
+            is_internal=is_internal,
         )
 
     async def altered(self, tables: Collection[Table]) -> Mapping[int, Table]:
@@ -306,11 +316,13 @@ class PostgresCatalog:
             identities = await identities_of(self._pool, [oid for oid, *_ in rows])
         except psycopg.Error as error:
             raise translate(error, self._names, otherwise=DatabaseError) from error
+        # Of the partitions of `realtime.messages` one stands for all, under the table's name.
+        stored = next((oid for oid, schema, name, *_ in rows if is_messages_table(schema, name)), None)
         tables = [
             PublishedTable(
                 oid=oid,
                 schema=schema,
-                name=name,
+                name=MESSAGES_TABLE if oid == stored else name,
                 columns=tuple(
                     (column, collated(shapes[type_oid], oid, column, collations))
                     for column, type_oid in zip(columns, type_oids, strict=True)
@@ -319,6 +331,7 @@ class PostgresCatalog:
                 is_secured=is_secured,
             )
             for oid, schema, name, columns, type_oids, is_secured in rows
+            if oid == stored or not is_messages_table(schema, name)
         ]
         self._published = (now, tables)
 

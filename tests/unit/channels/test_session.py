@@ -1052,3 +1052,15 @@ def test_clients_are_sent_away_such_that_they_come_back():
         Leave(joining),
         Close(1012, "Server requested disconnect"),
     ]
+
+
+def test_that_broadcasts_from_the_database_flow_is_told_to_a_joined_channel():
+    talk = Talk()
+    channel = talk.asks_to_join()
+    assert talk.session.replication_ready(channel) == []
+    talk.session.join_decided(channel, Outcome())
+    (message,) = told(talk.session.replication_ready(channel))
+    assert message == (
+        '["6",null,"realtime:room:1","system",{"extension":"system","status":"ok",'
+        '"message":"Replication connection established","channel":"room:1"}]'
+    )
