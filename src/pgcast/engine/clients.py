@@ -309,19 +309,19 @@ class Client:
             self._refuse(channel, rights)
             return
         if not _wants_changes(channel):
-            self._perform(self.session.join_decided(channel, Outcome(rights=rights)))
+            await self._answer(channel, Outcome(rights=rights))
             return
         wait_s = channel.wait_ms / 1000 if channel.wants_wait else JOIN_S
         try:
             async with asyncio.timeout(wait_s):
                 entries, snapshot, note = await self._ask(channel)
         except BindingError as error:
-            self._perform(self.session.join_decided(channel, Outcome(error=error.message, rights=rights)))
+            await self._answer(channel, Outcome(error=error.message, rights=rights))
             return
         except (DatabaseError, TimeoutError) as error:
             await self._decide_later(channel, rights, joined_at, error)
             return
-        self._perform(self.session.join_decided(channel, Outcome(note=note, rights=rights)))
+        await self._answer(channel, Outcome(note=note, rights=rights))
         self._begin(channel, entries, snapshot, joined_at)
 
     async def _decide_later(self, channel: Channel, rights: Rights, joined_at: int, error: Exception) -> None:
@@ -334,7 +334,7 @@ class Client:
             )
             self._refuse(channel, refusal)
             return
-        self._perform(self.session.join_decided(channel, Outcome(is_live=False, rights=rights)))
+        await self._answer(channel, Outcome(is_live=False, rights=rights))
         while channel.state is State.JOINED:
             await asyncio.sleep(_RETRY_S)
             try:
@@ -349,6 +349,13 @@ class Client:
             self._begin(channel, entries, None, joined_at)
             self._perform(self.session.subscribed(channel, note))
             return
+
+    async def _answer(self, channel: Channel, outcome: Outcome) -> None:
+        """Accept a join, once what it wants of the past is there; nothing may come between the two."""
+        reason = await self._entrance.prepare(channel, outcome.rights)
+        if reason is not None:
+            outcome = Outcome(refusal=reason)
+        self._perform(self.session.join_decided(channel, outcome))
 
     async def _rebind(self, channel: Channel) -> None:
         """Serve a channel's bindings with the rights of its new token, from where it stands, and say so."""
