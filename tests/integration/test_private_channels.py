@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from fix_node import Node, NodeFactory
@@ -208,8 +209,6 @@ def asking(topic: str, role: str = "authenticated", **claims: str) -> Asker:
 async def test_the_policies_of_the_documentation_do_what_they_say(database: Database, roles: None):
     wishes = Wishes(publications=("supabase_realtime",), has_realtime=True)
     await prepare(parse_target(database.dsn), wishes, is_dry=False)
-        parse_target(database.dsn), Wishes(publications=("supabase_realtime",), has_realtime=True), is_dry=False
-    )
     database.execute("create table team_members (team_id text, user_id uuid)")
     database.execute(f"insert into team_members values ('red', '{ADA}')")
     database.execute("grant usage on schema public to authenticated; grant select on team_members to authenticated")
@@ -230,3 +229,24 @@ async def test_the_policies_of_the_documentation_do_what_they_say(database: Data
         assert await policies.may_read(asking("anything", "service_role")) == everything
     finally:
         await policies.close()
+
+
+async def test_private_broadcasts_over_http_ask_the_same_policies(guarded: Node):
+    one = "/api/broadcast/open%3Ahttp/events/hello?private=true"
+    async with RealtimeClient(guarded.url, apikey=mint()) as client:
+        await join(client, "open:http")
+        async with httpx.AsyncClient(base_url=guarded.http_url) as http:
+            may, may_not = ({"authorization": f"Bearer {mint(plan=plan)}"} for plan in ("pro", "free"))
+            assert (await http.post(one, json={"n": 1}, headers=may)).status_code == 202
+            answer = await http.post(one, json={"n": 2}, headers=may_not)
+            assert (answer.status_code, answer.json()) == (403, {"message": "Unauthorized"})
+            batch = {
+                "messages": [
+                    {"topic": topic, "event": "hello", "payload": {"n": 3}, "private": True}
+                    for topic in ("open:http", "open:other")
+                ]
+            }
+            assert (await http.post("/api/broadcast", json=batch, headers=may_not)).status_code == 202
+            assert (await http.post("/api/broadcast", json=batch, headers=may)).status_code == 202
+        got = [await client.receive_until(lambda message: message["event"] == "broadcast") for _ in range(2)]
+    assert [message["payload"]["payload"] for message in got] == [{"n": 1}, {"n": 3}]
