@@ -233,7 +233,7 @@ async def test_the_policies_of_the_documentation_do_what_they_say(database: Data
 
 async def test_private_broadcasts_over_http_ask_the_same_policies(guarded: Node):
     one = "/api/broadcast/open%3Ahttp/events/hello?private=true"
-    async with RealtimeClient(guarded.url, apikey=mint()) as client:
+    async with RealtimeClient(guarded.url, vsn="1.0.0", apikey=mint()) as client:
         await join(client, "open:http")
         async with httpx.AsyncClient(base_url=guarded.http_url) as http:
             may, may_not = ({"authorization": f"Bearer {mint(plan=plan)}"} for plan in ("pro", "free"))
