@@ -87,7 +87,7 @@ test: check $(VENV)/.clients $(OLDEST)
 	$(if $(OLDEST),PGCAST_TEST_POSTGRES=tests/matrix/node_modules/postgres-10/native $(BIN)/pytest -q $(PARALLEL) $(ON_SOME_VERSIONS))
 	$(BIN)/pytest -q $(PARALLEL) -m "not long"
 
-test-faults: install
+test-faults: $(VENV)/.clients
 	$(BIN)/pytest tests/faults
 
 test-matrix: install $(VENV)/.postgres

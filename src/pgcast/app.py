@@ -132,10 +132,11 @@ def make_node(settings: Settings) -> Node:
             drops_slot=settings.drop_slot,
         ),
         max_clients=settings.max_connections,
-        messages_h=settings.messages_h,
         max_joins_per_s=settings.max_joins_per_s,
+        messages_h=settings.messages_h,
     )
-    backoff = Backoff(settings.db_reconnect_backoff_min / 1000, settings.db_reconnect_backoff_max / 1000)
+    longest_s = settings.db_reconnect_backoff_max / 1000
+    backoff = Backoff(min(settings.db_reconnect_backoff_min / 1000, longest_s), longest_s)
     authorization = Authorization(make_authenticator(settings), PostgresPolicies(target))
     return Node(database, Payloads(max_bytes=settings.max_record_bytes), limits, backoff, authorization)
 

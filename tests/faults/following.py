@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 TODOS = {"event": "*", "schema": "public", "table": "todos"}
 
 
-async def joined(url: str, topic: str = "realtime:room", **binding: Any) -> ClientConnection:
-    """Connect, join with one binding on `todos`, and return once it is in force."""
-    socket = await connect(f"{url}?vsn=2.0.0", max_size=None, compression=None, ping_interval=None, max_queue=1024)
+async def joined(
+    url: str, topic: str = "realtime:room", *, resume: str | None = None, **binding: Any
+) -> ClientConnection:
+    """Connect, with an id to resume by if there is one, join with one binding on `todos`, and return once that is in
+    force.
+    """
+    query = "vsn=2.0.0" if resume is None else f"vsn=2.0.0&resume={resume}"
+    socket = await connect(f"{url}?{query}", max_size=None, compression=None, ping_interval=None, max_queue=1024)
     config = {"postgres_changes": [{**TODOS, **binding}], "presence": {"enabled": False}}
     await socket.send(json.dumps(["1", "1", topic, "phx_join", {"config": config}]))
     async with asyncio.timeout(20):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -68,3 +70,36 @@ def test_an_address_that_would_let_everybody_in_is_refused(database: Database):
     refused = run("serve", DATABASE_URL=database.dsn, PGCAST_BIND="0.0.0.0")  # noqa: S104 - it is refused
     assert refused.returncode == 2
     assert "set JWT_SECRET, or say SECURE_CHANNELS=false" in refused.stderr
+
+
+def test_config_tells_what_is_in_force_and_connects_to_nothing():
+    done = run("config", "--json", "--set", "PORT=4001", DB_HOST="nowhere.invalid", JWT_SECRET="geheim")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert rows["PORT"] == {"value": 4001, "origin": "option"}
+    assert rows["DB_HOST"] == {"value": "nowhere.invalid", "origin": "environment"}
+    assert rows["JWT_SECRET"] == {"value": "********", "origin": "environment"}
+    table = run("config", DB_HOST="nowhere.invalid", MAX_CHANGES="1")
+    assert re.search(r"^ *DB_HOST +nowhere\.invalid +environment *$", table.stdout, re.MULTILINE)
+    assert "MAX_CHANGES has no effect" in table.stdout
+
+
+@pytest.mark.parametrize("command", ["serve", "config", "doctor"])
+def test_a_mistyped_setting_is_refused_by_every_command_with_the_nearest_one(command: str):
+    done = run(command, PGCAST_WINDOWS_MB="3")
+    assert done.returncode == 2
+    assert done.stderr.startswith("pgcast: PGCAST_WINDOWS_MB is no setting of pgcast; did you mean PGCAST_WINDOW_MB?\n")
+
+
+@pytest.mark.parametrize("command", ["serve", "config"])
+def test_a_secret_is_no_option(command: str):
+    done = run(command, "--set", "JWT_SECRET=geheim")
+    assert done.returncode == 2
+    assert "JWT_SECRET_FILE" in done.stderr
+    assert "geheim" not in done.stderr
+
+
+def test_an_option_wins_over_the_environment(database: Database):
+    refused = run("serve", "--set", "PORT=many", DATABASE_URL=database.dsn, PORT="4000")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("pgcast: PORT: Input should be a valid integer")

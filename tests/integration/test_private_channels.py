@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from fix_node import Node, NodeFactory
@@ -12,10 +15,16 @@ from fix_policies import MESSAGES, ROLES
 from minting import SECRET, mint
 from pgcast.devdb.cluster import Cluster
 from pgcast.devdb.template import Database
+from pgcast.engine.ports import Asker, Permission
+from pgcast.postgres.connection import parse_target
+from pgcast.postgres.policies import PostgresPolicies
+from pgcast.postgres.preparation import prepare
+from pgcast.postgres.setup import Wishes
 from realtime_client import RealtimeClient
 
 pytestmark = pytest.mark.postgres(13, why="the tests make their rows' ids with gen_random_uuid")
 
+POLICIES = Path(__file__).parents[2] / "examples/sql/policies.sql"
 ADA = "6f1c0b2e-54a1-4a51-9c39-0e6f0c8f9a11"
 BOB = "00000000-54a1-4a51-9c39-0e6f0c8f9a11"
 PRIVATE: dict[str, Any] = {"private": True, "broadcast": {"ack": True}}
@@ -178,3 +187,66 @@ async def test_without_the_table_a_private_join_says_what_is_missing(database: D
             "PrivateOnly: This project only allows private channels"
         )
     assert "pgcast init" in node.log()
+
+
+async def test_stored_broadcasts_are_for_those_who_may_read_them(guarded: Node, shared_database: Database):
+    shared_database.execute("""
+        insert into realtime.messages (topic, extension, event, payload, private)
+        values ('open:past', 'broadcast', 'old', '{"n": 1}', true), ('presence:past', 'broadcast', 'old', '{}', true)
+    """)
+    past = {"ack": True, "replay": {"since": 0}}
+    async with RealtimeClient(guarded.url, apikey=mint()) as client:
+        assert (await join(client, "open:past", broadcast=past))["status"] == "ok"
+        message = await client.receive_until(lambda message: message["event"] == "broadcast")
+        assert (message["payload"]["payload"]["n"], message["payload"]["meta"]["replayed"]) == (1, True)
+        assert await join(client, "presence:past", broadcast=past) == refused("presence:past")
+
+
+def asking(topic: str, role: str = "authenticated", **claims: str) -> Asker:
+    return Asker(role, json.dumps({"role": role, **claims}), claims.get("sub", ""), "{}", topic)
+
+
+async def test_the_policies_of_the_documentation_do_what_they_say(database: Database, roles: None):
+    wishes = Wishes(publications=("supabase_realtime",), has_realtime=True)
+    await prepare(parse_target(database.dsn), wishes, is_dry=False)
+    database.execute("create table team_members (team_id text, user_id uuid)")
+    database.execute(f"insert into team_members values ('red', '{ADA}')")
+    database.execute("grant usage on schema public to authenticated; grant select on team_members to authenticated")
+    database.execute(POLICIES.read_text())
+    policies = PostgresPolicies(parse_target(database.dsn))
+    nothing, everything = (Permission(broadcast=allowed, presence=allowed) for allowed in (False, True))
+    try:
+        assert await policies.may_read(asking("room:1")) == everything
+        assert await policies.may_write(asking("room:1")) == everything
+        assert await policies.may_read(asking("room:1", "anon")) == nothing
+        assert await policies.may_read(asking(f"user:{ADA}", sub=ADA)) == everything
+        assert await policies.may_read(asking(f"user:{ADA}", sub=BOB)) == nothing
+        assert await policies.may_write(asking(f"user:{ADA}", sub=ADA)) == nothing
+        assert await policies.may_read(asking("team:red", sub=ADA)) == Permission(broadcast=True, presence=False)
+        assert await policies.may_read(asking("team:red", sub=BOB)) == nothing
+        assert await policies.may_write(asking("announcements", plan="pro")) == everything
+        assert await policies.may_write(asking("announcements", plan="free")) == nothing
+        assert await policies.may_read(asking("anything", "service_role")) == everything
+    finally:
+        await policies.close()
+
+
+async def test_private_broadcasts_over_http_ask_the_same_policies(guarded: Node):
+    one = "/api/broadcast/open%3Ahttp/events/hello?private=true"
+    async with RealtimeClient(guarded.url, vsn="1.0.0", apikey=mint()) as client:
+        await join(client, "open:http")
+        async with httpx.AsyncClient(base_url=guarded.http_url) as http:
+            may, may_not = ({"authorization": f"Bearer {mint(plan=plan)}"} for plan in ("pro", "free"))
+            assert (await http.post(one, json={"n": 1}, headers=may)).status_code == 202
+            answer = await http.post(one, json={"n": 2}, headers=may_not)
+            assert (answer.status_code, answer.json()) == (403, {"message": "Unauthorized"})
+            batch = {
+                "messages": [
+                    {"topic": topic, "event": "hello", "payload": {"n": 3}, "private": True}
+                    for topic in ("open:http", "open:other")
+                ]
+            }
+            assert (await http.post("/api/broadcast", json=batch, headers=may_not)).status_code == 202
+            assert (await http.post("/api/broadcast", json=batch, headers=may)).status_code == 202
+        got = [await client.receive_until(lambda message: message["event"] == "broadcast") for _ in range(2)]
+    assert [message["payload"]["payload"] for message in got] == [{"n": 1}, {"n": 3}]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 import time
-from typing import Any
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, ClassVar
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jws
-from joserfc.jwk import OctKey, RSAKey
+from joserfc.jwk import ECKey, OctKey, RSAKey
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
 from fix_node import Node, NodeFactory
-from minting import SECRET, mint
+from minting import SECRET, mint, mint_by
 from pgcast.devdb.template import Database
 from realtime_client import RealtimeClient
 
@@ -76,6 +83,31 @@ BAD = {
     "nonsense": ("nonsense", "MalformedJWT", NOT_A_JWT),
 }
 NO_SIGNER = "Failed to generate JWT signer, check your JWT secret or JWKS configuration"
+
+
+@pytest.mark.parametrize("kind", BAD)
+async def test_a_bad_token_at_the_handshake_is_refused(secured: Node, kind: str):
+    token, _, text = BAD[kind]
+    with pytest.raises(InvalidStatus) as caught:
+        await connect(secured.url, additional_headers={"x-api-key": token})
+    response = caught.value.response
+    if kind == "a megabyte":
+        assert response.status_code == 431  # the header itself is too large
+    else:
+        assert (response.status_code, json.loads(response.body)) == (401, {"error": text or NO_SIGNER})
+
+
+@pytest.mark.parametrize("path", ["/api/broadcast", "/api/broadcast/room/events/hello"])
+@pytest.mark.parametrize("kind", BAD)
+async def test_a_bad_token_over_http_is_refused(secured: Node, kind: str, path: str):
+    body = {"messages": [{"topic": "room", "event": "hello", "payload": {}}]}
+    async with httpx.AsyncClient(base_url=secured.http_url) as client:
+        for headers in ({"authorization": f"Bearer {BAD[kind][0]}"}, {"apikey": BAD[kind][0]}):
+            answer = await client.post(path, json=body, headers=headers)
+            assert answer.status_code in ({401} if kind != "a megabyte" else {400, 401, 431})
+        good = {"authorization": f"Bearer {key()}"}
+        assert (await client.post(path, json=body, headers=good)).status_code == 202
+        assert (await client.post(path, json=body, headers={"apikey": "sb_secret_0123456789abcdef"})).status_code == 202
 
 
 @pytest.mark.parametrize("kind", [kind for kind in BAD if kind != "a megabyte"])
@@ -207,6 +239,53 @@ async def test_who_comes_back_with_a_fresh_token_gets_what_it_missed(secured: No
             if change["type"] == "INSERT":
                 ids.append(change["record"]["id"])
     assert ids[-3:] == [10, 11, 12]
+
+
+class Keys(BaseHTTPRequestHandler):
+    """A site that serves a key set."""
+
+    content: ClassVar[bytes] = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.content)
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Keys)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/jwks.json"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+async def test_a_key_set_from_a_url_rotates_while_clients_come(site: str, published: Database, start_node: NodeFactory):
+    first, second = (ECKey.generate_key("P-256", {"kid": kid}) for kid in ("first", "second"))
+    Keys.content = json.dumps({"keys": [first.as_dict(private=False)]}).encode()
+    node = start_node(published.dsn, JWT_JWKS=site, PGCAST_BIND="127.0.0.1")
+    async with RealtimeClient(node.url, apikey=mint_by(first, "ES256")) as client:
+        await client.join(TOPIC)
+        Keys.content = json.dumps({"keys": [second.as_dict(private=False)]}).encode()
+        async with asyncio.timeout(15):
+            while True:
+                try:
+                    async with RealtimeClient(node.url, apikey=mint_by(second, "ES256")) as newcomer:
+                        await newcomer.join(TOPIC)
+                        break
+                except InvalidStatus:
+                    # The key set was fetched a moment ago: not again so soon.
+                    await asyncio.sleep(0.5)
+        with pytest.raises(InvalidStatus):
+            await connect(f"{node.url}?apikey={mint_by(first, 'ES256')}")
+        await client.push("phoenix", "heartbeat", join_ref=None)
+        await client.receive_until(lambda message: message["topic"] == "phoenix")
 
 
 def test_no_secret_reaches_the_log(secured: Node):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import pytest
 
@@ -56,3 +57,21 @@ async def test_the_settings_reach_the_node():
     assert node._limits.lag == LagLimits(warn_bytes=1 << 30, max_bytes=5 << 20, drops_slot=True)
     assert node.pipeline.health.why_not(0) == "the replication stream has not been opened yet"
     await node.stop()
+
+
+@pytest.mark.parametrize(
+    ("first", "longest", "expected"), [("100", "300", (0.1, 0.2, 0.3, 0.3)), ("500", "200", (0.2, 0.2, 0.2, 0.2))]
+)
+async def test_the_waits_before_reconnecting_are_told(first: str, longest: str, expected: tuple[float, ...]):
+    node = make_node(read_settings({"DB_RECONNECT_BACKOFF_MIN": first, "DB_RECONNECT_BACKOFF_MAX": longest}))
+    backoff = node.pipeline._backoff
+    for most_s in expected:
+        assert most_s / 2 <= backoff.next_s() <= most_s
+    await node.stop()
+
+
+@pytest.mark.parametrize(("text", "family"), [("IPv4", socket.AF_INET), ("IPv6", socket.AF_INET6), ("", 0)])
+def test_the_family_of_the_database_s_addresses_counts_for_a_url_too(text: str, family: int):
+    assert target_of(read_settings({"DB_IP_VERSION": text} if text else {})).family == family
+    url = {"DATABASE_URL": "postgresql://db/app", **({"DB_IP_VERSION": text} if text else {})}
+    assert target_of(read_settings(url)).family == family

@@ -286,8 +286,8 @@ class Client:
         task = self._deciding.pop(channel, None)
         if task is not None:
             task.cancel()
-        self._entrance.left(channel)
         self._standing.left(channel)
+        self._entrance.left(channel)
         seat = self._seats.pop(channel, None)
         if seat is not None:
             self._around.rooms.leave(seat)
@@ -309,25 +309,20 @@ class Client:
             self._refuse(channel, rights)
             return
         if not _wants_changes(channel):
-            await self._accept(channel, Outcome(rights=rights))
+            await self._answer(channel, Outcome(rights=rights))
             return
         wait_s = channel.wait_ms / 1000 if channel.wants_wait else JOIN_S
         try:
             async with asyncio.timeout(wait_s):
                 entries, snapshot, note = await self._ask(channel)
         except BindingError as error:
-            await self._accept(channel, Outcome(error=error.message, rights=rights))
+            await self._answer(channel, Outcome(error=error.message, rights=rights))
             return
         except (DatabaseError, TimeoutError) as error:
             await self._decide_later(channel, rights, joined_at, error)
             return
-        await self._accept(channel, Outcome(note=note, rights=rights))
+        await self._answer(channel, Outcome(note=note, rights=rights))
         self._begin(channel, entries, snapshot, joined_at)
-
-    async def _accept(self, channel: Channel, outcome: Outcome) -> None:
-        """Answer a join with yes, unless stored broadcasts that it wants cannot be had."""
-        refusal = await self._entrance.prepare(channel, outcome.rights)
-        self._perform(self.session.join_decided(channel, outcome if refusal is None else Outcome(refusal=refusal)))
 
     async def _decide_later(self, channel: Channel, rights: Rights, joined_at: int, error: Exception) -> None:
         """Answer a join whose bindings the database could not confirm in time, and go on asking."""
@@ -339,7 +334,7 @@ class Client:
             )
             self._refuse(channel, refusal)
             return
-        await self._accept(channel, Outcome(is_live=False, rights=rights))
+        await self._answer(channel, Outcome(is_live=False, rights=rights))
         while channel.state is State.JOINED:
             await asyncio.sleep(_RETRY_S)
             try:
@@ -354,6 +349,13 @@ class Client:
             self._begin(channel, entries, None, joined_at)
             self._perform(self.session.subscribed(channel, note))
             return
+
+    async def _answer(self, channel: Channel, outcome: Outcome) -> None:
+        """Accept a join, once what it wants of the past is there; nothing may come between the two."""
+        reason = await self._entrance.prepare(channel, outcome.rights)
+        if reason is not None:
+            outcome = Outcome(refusal=reason)
+        self._perform(self.session.join_decided(channel, outcome))
 
     async def _rebind(self, channel: Channel) -> None:
         """Serve a channel's bindings with the rights of its new token, from where it stands, and say so."""

@@ -29,6 +29,7 @@ from pgcast.engine.rooms import RoomKey, Rooms
 from pgcast.engine.snapshots import Snapshots
 from pgcast.engine.watch import LagLimits, Watch
 from pgcast.model.errors import DatabaseError, SlotBusy, SlotLost
+from pgcast.model.messages import is_messages_table
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -175,7 +176,11 @@ class Node:
         except DatabaseError as error:
             log.debug("the tables with row level security could not be listed", error=error.message)
             return
-        waiting = [f"{table.schema}.{table.name}" for table in tables if table.is_secured]
+        waiting = [
+            f"{table.schema}.{table.name}"
+            for table in tables
+            if table.is_secured and not is_messages_table(table.schema, table.name)
+        ]
         if waiting:
             log.warning(
                 "row level security is not evaluated for changes yet: these tables are only for roles that bypass it",
@@ -256,9 +261,6 @@ class Node:
                 client.ping_if_due()
             self.memory.acknowledged.expire(loop.time())
 
-    def _publish(self, message: DatabaseMessage) -> None:
-        self.rooms.publish(RoomKey(message.topic, message.is_private), broadcast_of(message), holds=True)
-
     async def _expire(self) -> None:
         """Once a second, end the channels whose tokens have expired."""
         authenticator = self.authorization.authenticator
@@ -266,6 +268,9 @@ class Node:
             await asyncio.sleep(_EXPIRE_S)
             for expiring in self._expiries.take_expired(authenticator.now()):
                 expiring.standing.expire(expiring.channel)
+
+    def _publish(self, message: DatabaseMessage) -> None:
+        self.rooms.publish(RoomKey(message.topic, message.is_private), broadcast_of(message), holds=True)
 
     def _forget(self, client: Client) -> None:
         self.clients.pop(client, None)

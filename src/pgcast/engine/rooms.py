@@ -1,9 +1,8 @@
 """Who is on which topic, and how a message to a topic reaches all of them.
 
 A room is a topic with one privacy: a public and a private one of the same name are two. What is published in it is
-encoded once per serializer, gathered for a tick, joined once, and written once to each socket. All of it costs in the
-number of this room's members alone. A reader that is too slow is served from a ring of recent ticks; when that has
-passed it, its connection is closed with 1013, because a message that is not stored anywhere cannot be had again.
+encoded once per serializer and handed to the deliveries, which write it. All of it costs in the number of this room's
+members alone.
 """
 
 from __future__ import annotations
@@ -13,30 +12,29 @@ import secrets
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
+import structlog
+
 from pgcast.channels.channel import TOPIC_PREFIX
 from pgcast.channels.presence import Presences
 from pgcast.engine.audiences import Audience
-from pgcast.engine.pace import Pace
-from pgcast.fanout.tick import gather
+from pgcast.engine.deliveries import Deliveries
 from pgcast.frames.broadcast import frame_of
 from pgcast.frames.message import Message
 from pgcast.frames.websocket import text_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
-    from pgcast.engine.audiences import Listener, Taken
+    from pgcast.engine.audiences import Listener
     from pgcast.engine.hold import Hold
     from pgcast.engine.ports import Outlet
     from pgcast.fanout.ring import RingBudget
     from pgcast.frames.broadcast import Broadcast
     from pgcast.frames.codec import Serializer
 
-FELL_BEHIND = "too slow: messages you have not read are no longer held; reconnect"
+log = structlog.get_logger()
 
-_SLICE_SOCKETS = 1000
-_LARGE_TICK_BYTES = 32_000
-_FULL_BYTES = 1 << 20
+_SILENCE_S = 60.0
 
 
 class RoomKey(NamedTuple):
@@ -108,29 +106,22 @@ class Rooms:
 
     Attributes:
         member_count: How many channels are joined.
-        pending_bytes: What waits for the next flush.
         published: How many broadcasts were taken.
         differences: How often a room's members were told who came and went.
-        writes: How often a tick was written to a channel's socket.
-        cut_off: How many connections were closed for being too slow.
     """
 
     def __init__(self, ring_bytes: int, budget: RingBudget, *, gap_s: float, hold: Hold | None = None) -> None:
         self._ring_bytes = ring_bytes
         self._budget = budget
-        self._hold = hold
         self._rooms: dict[RoomKey, Room] = {}
-        self._dirty: dict[Audience, None] = {}
         self._changed: dict[Room, None] = {}  # in whose presences something did
         self._ref_prefix = secrets.token_hex(4)
         self._refs = count()
-        self._pace = Pace(self._flush, gap_s=gap_s)
+        self._deliveries = Deliveries(self._tell_changes, gap_s=gap_s, hold=hold)
+        self._silent_until_s = 0.0
         self.member_count = 0
-        self.pending_bytes = 0
         self.published = 0
         self.differences = 0
-        self.writes = 0
-        self.cut_off = 0
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -234,36 +225,51 @@ class Rooms:
             if not count:
                 continue
             frame = frame_of(broadcast, room.topic, audience.serializer)
-            if frame is not None:
-                self._append(audience, frame, mine)
-                audience.holds = audience.holds or holds
-                receivers += count
+            if frame is None:
+                self._note_undeliverable(audience)
+                continue
+            self._deliveries.append(audience, frame, mine)
+            audience.holds = audience.holds or holds
+            receivers += count
         if receivers:
-            self._pace.want(at_once=self.pending_bytes >= _LARGE_TICK_BYTES)
+            self._deliveries.want()
         return receivers
-
-    @property
-    def is_full(self) -> bool:
-        """Whether whoever publishes in a loop should await `have_room` first."""
-        return self.pending_bytes > _FULL_BYTES
-
-    async def have_room(self) -> None:
-        """Return when more may be published; other tasks get their turn meanwhile, and at least one."""
-        await asyncio.sleep(0)
-        while self.is_full:
-            self._pace.flush_now()  # nothing while one is being written, slice by slice
-            await asyncio.sleep(0)
-
-    def flush_now(self) -> None:
-        """Write what is pending in this very call, if nothing is being written."""
-        self._pace.flush_now()
 
     def resumed(self, members: Iterable[Member]) -> None:
         """Serve what the members of one outlet missed, now that it takes bytes again."""
         for member in members:
             for listener in _listeners(member):
-                listener.audience.is_stalled = False
-                self._serve_behind(listener)
+                self._deliveries.resumed(listener)
+
+    # How it goes out
+
+    @property
+    def is_full(self) -> bool:
+        """Whether whoever publishes in a loop should await `have_room` first."""
+        return self._deliveries.is_full
+
+    async def have_room(self) -> None:
+        """Return when more may be published; other tasks get their turn meanwhile, and at least one."""
+        await self._deliveries.have_room()
+
+    def flush_now(self) -> None:
+        """Write what is pending in this very call, if nothing is being written."""
+        self._deliveries.flush_now()
+
+    @property
+    def pending_bytes(self) -> int:
+        """What waits for the next flush."""
+        return self._deliveries.pending_bytes
+
+    @property
+    def writes(self) -> int:
+        """How often a tick was written to a channel's socket."""
+        return self._deliveries.writes
+
+    @property
+    def cut_off(self) -> int:
+        """How many connections were closed for being too slow."""
+        return self._deliveries.cut_off
 
     # Inside
 
@@ -277,7 +283,17 @@ class Rooms:
 
     def _note_change(self, room: Room) -> None:
         self._changed[room] = None
-        self._pace.want()
+        self._deliveries.want()
+
+    def _note_undeliverable(self, audience: Audience) -> None:
+        """Say, now and then, that raw bytes were lost to those who could read them, for the length of a name."""
+        now_s = asyncio.get_running_loop().time()
+        if audience.serializer.has_binary and now_s >= self._silent_until_s:
+            self._silent_until_s = now_s + _SILENCE_S
+            log.warning(
+                "a binary broadcast was not delivered: its topic or its event has more than 255 bytes",
+                silent_for_s=_SILENCE_S,
+            )
 
     def _tell_changes(self) -> None:
         """Turn what has changed in presences into messages to those who watch."""
@@ -287,7 +303,7 @@ class Rooms:
             for difference in told:
                 message = Message(None, None, room.topic, "presence_diff", difference)
                 for audience in room.watching.values():
-                    self._append(audience, text_frame(audience.serializer.encode(message)), None)
+                    self._deliveries.append(audience, text_frame(audience.serializer.encode(message)))
         self._changed.clear()
 
     def _audience(self, audiences: dict[str, Audience], serializer: Serializer) -> Audience:
@@ -298,111 +314,9 @@ class Rooms:
 
     def _drop(self, audiences: dict[str, Audience], listener: Listener) -> None:
         audience = listener.audience
-        self._forget(listener)
+        self._deliveries.forget(listener)
         if not len(audience) and audiences.get(audience.serializer.version) is audience:
             del audiences[audience.serializer.version]
-            self._dirty.pop(audience, None)
-
-    def _forget(self, listener: Listener) -> None:
-        before = listener.audience.pending_bytes
-        listener.audience.leave(listener)
-        self.pending_bytes -= before - listener.audience.pending_bytes
-        if not listener.audience.behind:
-            self._release(listener.audience)
-
-    def _append(self, audience: Audience, frame: bytes, skip: Listener | None) -> None:
-        if not audience.pending:
-            self._dirty[audience] = None
-        audience.add(frame, skip)
-        self.pending_bytes += len(frame)
-
-    # fast path: per tick
-    def _flush(self) -> Generator[None]:
-        self._tell_changes()
-        taken = [audience.take() for audience in self._dirty if audience.pending]
-        self._dirty.clear()
-        self.pending_bytes = 0
-        # With one audience, the usual case, each listener is an outlet of its own.
-        yield from self._write_one(taken[0]) if len(taken) == 1 else self._write_many(taken)
-        for tick in taken:
-            tick.audience.written()
-            self._cut_off_lost(tick.audience)
-            if self._hold is not None and tick.holds and tick.audience.behind and not tick.audience.level:
-                self._hold.begin(tick.audience)
-
-    def _write_one(self, tick: Taken) -> Generator[None]:
-        left = _SLICE_SOCKETS
-        audience, omitted = tick.audience, tick.omitted
-        first, *more = tick.pieces
-        for listener in tick.listeners:
-            if listener not in audience.level:
-                continue  # left since the last slice
-            outlet = listener.outlet
-            if outlet.is_paused:
-                audience.park(listener, tick)
-            elif listener in omitted:
-                for piece in tick.pieces_for(listener):
-                    outlet.write(piece)
-            else:
-                outlet.write(first)
-                for piece in more:
-                    outlet.write(piece)
-            self.writes += 1
-            left -= 1
-            if left <= 0:
-                left = _SLICE_SOCKETS
-                yield
-
-    def _write_many(self, taken: list[Taken]) -> Generator[None]:
-        """Write the ticks of several audiences, with one write to each outlet."""
-        left = _SLICE_SOCKETS
-        work: dict[Outlet, list[tuple[Listener, Taken]]] = {}
-        for tick in taken:
-            for listener in tick.listeners:
-                work.setdefault(listener.outlet, []).append((listener, tick))
-        for outlet, parts in work.items():
-            current = [(listener, tick) for listener, tick in parts if listener in tick.audience.level]
-            if outlet.is_paused:
-                for listener, tick in current:
-                    tick.audience.park(listener, tick)
-            elif len(current) == 1:
-                for piece in current[0][1].pieces_for(current[0][0]):
-                    outlet.write(piece)
-            else:
-                for piece in gather(piece for listener, tick in current for piece in tick.pieces_for(listener)):
-                    outlet.write(piece)
-            self.writes += 1
-            left -= 1
-            if left <= 0:
-                left = _SLICE_SOCKETS
-                yield
-
-    def _serve_behind(self, listener: Listener) -> None:
-        """Write what a listener has missed, from the ring, as far as it takes it."""
-        audience = listener.audience
-        while listener in audience.behind and not listener.outlet.is_paused:
-            if audience.has_lost(listener):
-                self._cut_off(listener)
-                return
-            pieces = audience.next_pieces(listener)
-            if pieces is None:
-                self._release(audience)
-            for piece in pieces or ():
-                listener.outlet.write(piece)
-
-    def _release(self, audience: Audience) -> None:
-        """Let the stream go on that waited for somebody of this audience."""
-        if self._hold is not None:
-            self._hold.release(audience)
-
-    def _cut_off_lost(self, audience: Audience) -> None:
-        for listener in [listener for listener in audience.behind if audience.has_lost(listener)]:
-            self._cut_off(listener)
-
-    def _cut_off(self, listener: Listener) -> None:
-        self.cut_off += 1
-        self._forget(listener)
-        listener.outlet.close(1013, FELL_BEHIND)
 
 
 def _listeners(member: Member) -> Iterator[Listener]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+import structlog
 from memory_outlet import MemoryOutlet
 
 from fix_clock import Clock
+from pgcast.engine.deliveries import FELL_BEHIND
 from pgcast.engine.hold import Hold
-from pgcast.engine.rooms import FELL_BEHIND, Member, RoomKey, Rooms
+from pgcast.engine.rooms import Member, RoomKey, Rooms
 from pgcast.fanout.ring import RingBudget
 from pgcast.frames.broadcast import Broadcast
 from pgcast.frames.codec import serializer_for
@@ -153,6 +155,17 @@ async def test_raw_bytes_reach_those_who_can_read_them(rig: Rig):
     await rig.turn()
     assert outlet(new).messages == [b"\x04\x0a\x01\x00\x00realtime:te\xff"]
     assert outlet(old).messages == []
+
+
+async def test_that_raw_bytes_were_lost_for_a_long_name_is_logged_now_and_then(rig: Rig):
+    rig.enter()
+    rig.enter(vsn="1.0.0")
+    raw = Broadcast("e" * 256, b"x", is_json=False)
+    with structlog.testing.capture_logs() as logs:
+        assert [rig.rooms.publish(KEY, raw) for _ in range(3)] == [0, 0, 0]
+    assert [line["event"] for line in logs] == [
+        "a binary broadcast was not delivered: its topic or its event has more than 255 bytes"
+    ]
 
 
 async def test_a_flush_of_many_sockets_is_cut_and_skips_those_who_left_meanwhile(rig: Rig):
