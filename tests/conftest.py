@@ -9,9 +9,9 @@ pytest_plugins = [
     "fix_postgres",
     "fix_clients",
     "fix_demo",
-    "fix_messages",
     "fix_place",
     "fix_policies",
+    "fix_messages",
 ]
 
 # Two busy cores: how long one example takes says nothing here.

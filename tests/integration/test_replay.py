@@ -4,51 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from fix_messages import hear, initialize, take_apart
-from fix_node import Node, node_factory
-from fix_policies import ROLES
-from minting import SECRET, mint
-from pgcast.devdb.cluster import Cluster
-from pgcast.devdb.template import Database, Template
+from fix_messages import hear, take_apart
+from fix_node import Node
+from minting import mint
+from pgcast.devdb.template import Database
 from realtime_client import RealtimeClient
 
 TOPIC = "realtime:open:1"
 
 
-@pytest.fixture(scope="module")
-def guarded(
-    cluster: Cluster, empty_template: Template, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Database, Node]]:
-    """Everybody with a token may read `open:*`; `present:*` only who is there."""
-    with cluster.connect() as connection:
-        connection.execute(ROLES)
-    database = empty_template.copy()
-    try:
-        initialize(database.dsn, has_realtime=True)
-        database.execute("""
-            create policy readers on realtime.messages for select to authenticated using (
-                realtime.topic() like 'open:%' or (realtime.topic() like 'present:%' and extension = 'presence'))
-        """)
-        with node_factory(tmp_path_factory.mktemp("replay")) as start:
-            yield database, start(database.dsn, JWT_SECRET=SECRET, PGCAST_BIND="127.0.0.1")
-    finally:
-        database.drop()
+@pytest.fixture
+def database(guarded_broadcasting: tuple[Database, Node]) -> Database:
+    guarded_broadcasting[0].execute("delete from realtime.messages")
+    return guarded_broadcasting[0]
 
 
 @pytest.fixture
-def database(guarded: tuple[Database, Node]) -> Database:
-    guarded[0].execute("delete from realtime.messages")
-    return guarded[0]
-
-
-@pytest.fixture
-def node(guarded: tuple[Database, Node]) -> Node:
-    return guarded[1]
+def node(guarded_broadcasting: tuple[Database, Node]) -> Node:
+    return guarded_broadcasting[1]
 
 
 def client_of(node: Node, *, vsn: str = "2.0.0") -> RealtimeClient:
