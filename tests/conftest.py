@@ -12,6 +12,7 @@ pytest_plugins = [
     "fix_messages",
     "fix_place",
     "fix_policies",
+    "fix_webhooks",
 ]
 
 # Two busy cores: how long one example takes says nothing here.
