@@ -45,7 +45,9 @@ from pgcast.web.broadcast import BroadcastRoute, HttpLimits
 from pgcast.web.forwarded import Forwarded
 from pgcast.web.routes import make_web, metrics_route
 from pgcast.web.tls import keep_renewed, server_context
+from pgcast.webhooks.addresses import parse_rules
 from pgcast.webhooks.metrics import WebhookCollector
+from pgcast.webhooks.plans import WebhookOptions
 from pgcast.webhooks.service import Webhooks
 
 if TYPE_CHECKING:
@@ -159,6 +161,27 @@ def make_authenticator(settings: Settings) -> Authenticator | None:
         publishable=[key.get_secret_value() for key in settings.publishable_keys],
         secret_keys=[key.get_secret_value() for key in settings.secret_keys],
     )
+
+
+def make_webhooks(settings: Settings, node: Node) -> Webhooks:
+    """Make the webhooks of a node; none is configured yet.
+
+    Raises:
+        SettingsError: PGCAST_WEBHOOK_ALLOW cannot be read.
+    """
+    options = WebhookOptions(
+        folder=settings.webhook_folder,
+        headers=settings.webhook_header_values,
+        secrets=settings.webhook_secrets,
+        rules=parse_rules(settings.webhook_allow),
+        timeout_s=settings.webhook_timeout_s,
+        deadline_s=settings.webhook_deadline_s,
+        spool_bytes=settings.webhook_spool_mb * _MB,
+        body_bytes=settings.webhook_max_kb * 1024,
+        as_text=settings.legacy_values is LegacyValues.TEXT,
+    )
+    payloads = Payloads(max_bytes=settings.max_record_bytes)
+    return Webhooks(options, node.hub, node.catalog, payloads, node.pipeline)
 
 
 class Server:
