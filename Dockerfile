@@ -20,10 +20,11 @@ LABEL org.opencontainers.image.title="pgcast" \
       org.opencontainers.image.description="Change data capture and realtime server for PostgreSQL" \
       org.opencontainers.image.licenses="Apache-2.0"
 RUN groupadd --gid 10001 pgcast && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin pgcast
-# For PGCAST_STATE_DIR: a volume that is mounted here belongs to the server.
+# For PGCAST_STATE_DIR, and for webhooks without it: a volume that is mounted here belongs to the server.
 RUN install --directory --owner 10001 --group 10001 --mode 0700 /var/lib/pgcast
 COPY --from=build /opt/pgcast /opt/pgcast
-ENV PATH=/opt/pgcast/bin:/usr/local/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PATH=/opt/pgcast/bin:/usr/local/bin:/usr/bin:/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    XDG_STATE_HOME=/var/lib
 USER 10001:10001
 WORKDIR /
 EXPOSE 4000

@@ -17,7 +17,7 @@ VERSIONS ?= 10 11 12 13 14 15 16 17 18
 # The official Python clients that the tests use, each in an environment of its own.
 PYTHON_CLIENTS := realtime-2.34.1 realtime-2.4.3
 
-.PHONY: help install check fix test test-faults test-matrix unit demo bench lock clean
+.PHONY: help install check fix test test-faults test-matrix fuzz unit demo bench lock clean
 
 help:
 	@echo "install  the virtual environment with the pinned packages"
@@ -25,6 +25,7 @@ help:
 	@echo "test     lint, types and all tests but the longest"
 	@echo "test-faults  all faults, also those that take minutes"
 	@echo "test-matrix  the tests of capture on PostgreSQL 10 to 18 (VERSIONS=, Linux x64)"
+	@echo "fuzz     broken frames at a live server (FRAMES=)"
 	@echo "unit     the tests that need no server, in seconds"
 	@echo "check    lint, types, floors"
 	@echo "fix      format, and mend what the linter can"
@@ -89,6 +90,9 @@ test: check $(VENV)/.clients $(OLDEST)
 
 test-faults: $(VENV)/.clients
 	$(BIN)/pytest tests/faults
+
+fuzz: install
+	FUZZ_FRAMES=$(or $(FRAMES),1000000) $(BIN)/pytest -s tests/fuzz
 
 test-matrix: install $(VENV)/.postgres
 	mkdir -p .cache/matrix

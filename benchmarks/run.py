@@ -20,6 +20,7 @@ from filters import filters
 from heartbeat import heartbeat
 from load import MeasurementFailed
 from report import say
+from webhooks import webhooks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ _SCENARIOS: dict[str, Callable[[Database, int], Results | Latencies | Costs | Fi
     "fanout": fanout,
     "heartbeat": heartbeat,
     "filters": filters,
+    "webhooks": webhooks,
     "broadcast": broadcast,
     "presence": presence,
     "memory": memory,

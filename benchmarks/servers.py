@@ -71,8 +71,8 @@ def wait_until_quiet(server: Server) -> None:
 
 
 @contextmanager
-def pgcast(dsn: str, *, slot: str, publication: str) -> Iterator[Server]:
-    """Run pgcast on a database until the block ends.
+def pgcast(dsn: str, *, slot: str, publication: str, **more: str) -> Iterator[Server]:
+    """Run pgcast on a database until the block ends; `more` are settings.
 
     Raises:
         MeasurementFailed: It did not become ready.
@@ -84,8 +84,22 @@ def pgcast(dsn: str, *, slot: str, publication: str) -> Iterator[Server]:
         "PUBLICATIONS": publication,
         "PORT": str(port),
         "PGCAST_BIND": "127.0.0.1",
+        **more,
     }
     with _running("pgcast", [_VENV / "bin" / "pgcast", "serve"], settings, port, _PGCAST_PATH, _is_healthy) as server:
+        yield server
+
+
+@contextmanager
+def endpoint() -> Iterator[Server]:
+    """Run an unreliable endpoint for webhooks until the block ends.
+
+    Raises:
+        MeasurementFailed: It did not start.
+    """
+    port = _free_port()
+    command: list[str | Path] = [sys.executable, _HERE / "endpoint.py", str(port)]
+    with _running("endpoint", command, {}, port, "/hook", _listens) as server:
         yield server
 
 

@@ -11,6 +11,7 @@ pytest_plugins = [
     "fix_demo",
     "fix_place",
     "fix_policies",
+    "fix_webhooks",
     "fix_messages",
 ]
 

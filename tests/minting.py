@@ -11,7 +11,7 @@ SECRET = "a secret of more than thirty-two characters"
 
 
 def mint(
-    role: str | None = "authenticated", *, secret: str = SECRET, lives_s: float | None = 60, **claims: object
+    role: str | None = "authenticated", *, secret: str = SECRET, lives_s: float | None = 3600, **claims: object
 ) -> str:
     """A token of the shared secret; None leaves a claim out."""
     exp = None if lives_s is None else int(time.time() + lives_s)
@@ -22,5 +22,5 @@ def mint(
 
 def mint_by(key: Key, algorithm: str, **claims: object) -> str:
     """A token signed by a key of a key set."""
-    full = {"role": "authenticated", "exp": int(time.time()) + 60, **claims}
+    full = {"role": "authenticated", "exp": int(time.time()) + 3600, **claims}
     return jwt.encode({"alg": algorithm, "kid": key.kid}, full, key, algorithms=[algorithm])

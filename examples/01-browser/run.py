@@ -25,7 +25,7 @@ def fetch_client() -> None:
     url = f"{REGISTRY.rstrip('/')}/{PACKAGE}"
     print(f"fetching {url}", flush=True)
     try:
-        with urllib.request.urlopen(url, timeout=60) as response:  # noqa: S310 - a registry's address
+        with urllib.request.urlopen(url, timeout=60) as response:
             archive = response.read(MAX_BYTES)
     except (OSError, ValueError) as error:
         sys.exit(f"cannot fetch supabase-js: {error}\n  fix: set NPM_CONFIG_REGISTRY, or put the file at {CLIENT}")

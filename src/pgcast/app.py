@@ -8,28 +8,27 @@ import gc
 import resource
 import socket
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
 
-from pgcast.auth.keys import Keys, read_key_set, shared_secret
-from pgcast.auth.opaque import OpaqueKeys
 from pgcast.auth.proxies import TrustedProxies
-from pgcast.auth.tokens import Tokens
 from pgcast.changes.payload import Payloads
 from pgcast.channels.limits import Limits
+from pgcast.configuration import read_configuration
 from pgcast.engine.acknowledged import Identity
-from pgcast.engine.authentication import Authenticator
 from pgcast.engine.authorization import Authorization
 from pgcast.engine.backoff import Backoff
 from pgcast.engine.clients import TOO_MANY_JOINS
+from pgcast.engine.configured import Configured
 from pgcast.engine.hub import HubLimits
 from pgcast.engine.metrics import registry_of
 from pgcast.engine.node import Node, NodeLimits
 from pgcast.engine.ports import Database
 from pgcast.engine.watch import LagLimits
-from pgcast.jwks import UrlKeySource
+from pgcast.jwks import authenticator_by
 from pgcast.model.errors import SettingsError
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import Target, parse_target
@@ -46,14 +45,20 @@ from pgcast.web.broadcast import BroadcastRoute, HttpLimits
 from pgcast.web.forwarded import Forwarded
 from pgcast.web.routes import make_web, metrics_route
 from pgcast.web.tls import keep_renewed, server_context
+from pgcast.webhooks.addresses import parse_rules
+from pgcast.webhooks.metrics import WebhookCollector
+from pgcast.webhooks.plans import WebhookOptions
+from pgcast.webhooks.service import Webhooks
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Generator, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
     from pathlib import Path
 
+    from pydantic import SecretStr
     from starlette.routing import BaseRoute
 
+    from pgcast.engine.authentication import Authenticator
     from pgcast.engine.clients import Client
     from pgcast.engine.ports import Outlet
 
@@ -149,16 +154,34 @@ def make_authenticator(settings: Settings) -> Authenticator | None:
     """
     if not settings.authenticates:
         return None
-    secret = "" if settings.jwt_secret is None else settings.jwt_secret.get_secret_value()
-    key_set = "" if settings.jwt_jwks is None else settings.jwt_jwks.get_secret_value().strip()
-    is_inline = key_set.startswith("{")
-    keys = Keys(shared_secret(secret).shared, read_key_set(key_set)) if is_inline else shared_secret(secret)
-    opaque = OpaqueKeys(
-        [key.get_secret_value() for key in settings.publishable_keys],
-        [key.get_secret_value() for key in settings.secret_keys],
+    return authenticator_by(
+        secret=_text(settings.jwt_secret),
+        key_set=_text(settings.jwt_jwks),
+        validators=settings.jwt_claim_validators,
+        publishable=[key.get_secret_value() for key in settings.publishable_keys],
+        secret_keys=[key.get_secret_value() for key in settings.secret_keys],
     )
-    source = UrlKeySource(key_set) if key_set and not is_inline else None
-    return Authenticator(Tokens(keys, settings.jwt_claim_validators, opaque), source)
+
+
+def make_webhooks(settings: Settings, node: Node) -> Webhooks:
+    """Make the webhooks of a node; none is configured yet.
+
+    Raises:
+        SettingsError: PGCAST_WEBHOOK_ALLOW cannot be read.
+    """
+    options = WebhookOptions(
+        folder=settings.webhook_folder,
+        headers=settings.webhook_header_values,
+        secrets=settings.webhook_secrets,
+        rules=parse_rules(settings.webhook_allow),
+        timeout_s=settings.webhook_timeout_s,
+        deadline_s=settings.webhook_deadline_s,
+        spool_bytes=settings.webhook_spool_mb * _MB,
+        body_bytes=settings.webhook_max_kb * 1024,
+        as_text=settings.legacy_values is LegacyValues.TEXT,
+    )
+    payloads = Payloads(max_bytes=settings.max_record_bytes)
+    return Webhooks(options, node.hub, node.catalog, payloads, node.pipeline)
 
 
 class Server:
@@ -175,6 +198,7 @@ class Server:
         self._uvicorn: uvicorn.Server | None = None
         self._running: asyncio.Task[None] | None = None
         self._is_stopped = False
+        self._configured: Configured | None = None
 
     async def run(self, when_started: Callable[[int], None] | None = None) -> None:
         """Serve until `stop` is called; then send the clients away and confirm what was delivered.
@@ -203,22 +227,35 @@ class Server:
         elif self._running is not None:
             self._running.cancel()
 
+    def reload(self) -> None:
+        """Read CONFIGURATION_FILE again, soon; a file with a mistake in it changes nothing."""
+        if self._configured is not None:
+            self._configured.reload()
+
     async def _run(self, when_started: Callable[[int], None] | None) -> None:
         _raise_file_limit()
         tls = _tls_of(self._settings)
         with contextlib.closing(_listen(self._settings.listen_address, self._settings.port)) as listening:
+            configuration = await asyncio.to_thread(read_configuration, self._settings.configuration_file)
             node = make_node(self._settings)
             state = _State(node, self._settings.state_dir)
+            webhooks = make_webhooks(self._settings, node)
+            file = self._settings.configuration_file
+            self._configured = Configured(
+                node.hub, webhooks.configure, None if file is None else partial(read_configuration, file)
+            )
             try:
-                await node.start()
-                async with state.kept():
-                    await self._serve(node, listening, tls, when_started)
+                await node.start(partial(self._configured.put, configuration))
+                async with state.kept(), _running(self._configured.run()):
+                    await self._serve(node, webhooks, listening, tls, when_started)
             finally:
                 await node.stop()
+                await webhooks.stop()
 
     async def _serve(
         self,
         node: Node,
+        webhooks: Webhooks,
         listening: socket.socket,
         tls: ssl.SSLContext | None,
         when_started: Callable[[int], None] | None,
@@ -228,10 +265,12 @@ class Server:
         options = SocketOptions(max_frame_bytes=settings.max_frame_bytes, idle_s=settings.idle_s, proxies=proxies)
         doorkeeper = TokenDoorkeeper(node.authorization.authenticator)
         switchboard = _Switchboard(node, by_subject=settings.resume is ResumeBy.IDENTITY)
+        registry = registry_of(node)
+        registry.register(WebhookCollector(webhooks))
         routes = [
             *self._routes,
             _broadcast_route(node, settings),
-            *([metrics_route(registry_of(node))] if settings.exposes_metrics else []),
+            *([metrics_route(registry)] if settings.exposes_metrics else []),
         ]
         config = uvicorn.Config(
             Forwarded(make_web(node.pipeline.health, routes), proxies),
@@ -279,6 +318,17 @@ class Server:
         finally:
             for chore in chores:
                 chore.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Have something run beside."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 class _State:
@@ -424,6 +474,10 @@ def _broadcast_route(node: Node, settings: Settings) -> BroadcastRoute:
     )
     asked = node.authorization
     return BroadcastRoute(node.rooms, asked.claims_of_request, asked.may_publish, limits, node.limited)
+
+
+def _text(secret: SecretStr | None) -> str:
+    return "" if secret is None else secret.get_secret_value()
 
 
 def _identity_of(admission: Admission, by_subject: bool) -> Identity | None:  # noqa: FBT001 - one of two ways

@@ -1,19 +1,57 @@
-"""A key set from a URL: one GET, within a deadline and a size, to http and https alone."""
+"""What verifies clients, from what the settings say; and a key set from a URL.
+
+A URL is fetched by one GET, within a deadline and a size, from http and https alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from pgcast.auth.keys import Keys, read_key_set, shared_secret
+from pgcast.auth.opaque import OpaqueKeys
+from pgcast.auth.tokens import Tokens
+from pgcast.engine.authentication import Authenticator
 from pgcast.model.errors import KeySetUnavailable, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 SCHEMES: Final = frozenset({"http", "https"})
 
 MAX_BYTES: Final = 1 << 20
 MAX_REDIRECTS: Final = 3
 TIMEOUT_S: Final = 4.0
+
+
+def authenticator_by(
+    *,
+    secret: str,
+    key_set: str,
+    validators: Mapping[str, object],
+    publishable: Iterable[str],
+    secret_keys: Iterable[str],
+) -> Authenticator:
+    """Make what verifies clients' tokens, on the loop it will run on.
+
+    Args:
+        secret: The shared secret; empty for none.
+        key_set: A key set, or the URL of one; empty for none.
+        validators: Claims that a token must have.
+        publishable: Opaque keys of the role `anon`.
+        secret_keys: Opaque keys of the role `service_role`.
+
+    Raises:
+        SettingsError: The secret or the key set cannot be used.
+    """
+    keys, given = shared_secret(secret), key_set.strip()
+    is_inline = given.startswith("{")
+    if is_inline:
+        keys = Keys(keys.shared, read_key_set(given))
+    source = UrlKeySource(given) if given and not is_inline else None
+    return Authenticator(Tokens(keys, validators, OpaqueKeys(publishable, secret_keys)), source)
 
 
 class UrlKeySource:

@@ -22,6 +22,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pgcast.auth.keys import read_key_set
 from pgcast.environment import FILE_SUFFIX, Given, collect
 from pgcast.model.errors import SettingsError
+from pgcast.model.webhook import decode_secret, parse_headers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -244,6 +245,34 @@ class Settings(BaseSettings):
         ge=0,
         description="hours for which realtime.messages keeps what it stores; 0: leave its partitions alone",
     )
+    configuration_file: Path | None = Field(
+        None, alias="CONFIGURATION_FILE", description="a JSON file: webhooks, and which oldest topics are served"
+    )
+    webhook_headers: SecretStr | None = Field(
+        None, alias="WEBHOOK_HEADERS", description="headers of webhook deliveries: k=v:k2=v2, or a JSON object"
+    )
+    webhook_secret: SecretStr | None = Field(
+        None,
+        alias="PGCAST_WEBHOOK_SECRET",
+        description="signs webhook deliveries: whsec_..., several with commas between, the newest first",
+    )
+    webhook_allow: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        alias="PGCAST_WEBHOOK_ALLOW",
+        description="hosts and networks that webhooks may reach though they are not public: a comma list",
+    )
+    webhook_timeout_s: float = Field(
+        15, alias="PGCAST_WEBHOOK_TIMEOUT_S", gt=0, le=600, description="how long one delivery attempt may take"
+    )
+    webhook_deadline_s: float = Field(
+        86_400, alias="PGCAST_WEBHOOK_DEADLINE_S", ge=0, description="how long a delivery is tried, then set aside"
+    )
+    webhook_spool_mb: int = Field(
+        1024, alias="PGCAST_WEBHOOK_SPOOL_MB", ge=1, description="what may wait for one endpoint, on disk"
+    )
+    webhook_max_kb: int = Field(
+        256, alias="PGCAST_WEBHOOK_MAX_KB", ge=1, description="the longest body; a larger transaction becomes several"
+    )
     log: LogLevel = Field(LogLevel.INFO, alias="PGCAST_LOG", description="debug, info, warning or error")
 
     @field_validator("db_ssl")
@@ -339,6 +368,46 @@ class Settings(BaseSettings):
     def can_authenticate(self) -> bool:
         """Whether there is anything to verify a client by."""
         return bool(self.jwt_secret or self.jwt_jwks or self.publishable_keys or self.secret_keys)
+
+    @field_validator("webhook_headers")
+    @classmethod
+    def _check_webhook_headers(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_headers(value.get_secret_value())
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _check_webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        for text in _split(value.get_secret_value()) if value is not None else ():
+            decode_secret(text)
+        return value
+
+    @field_validator("webhook_allow", mode="before")
+    @classmethod
+    def _split_webhook_allow(cls, value: object) -> object:
+        return _split(value) if isinstance(value, str) else value
+
+    @property
+    def webhook_header_values(self) -> dict[str, str]:
+        """WEBHOOK_HEADERS, taken apart."""
+        return {} if self.webhook_headers is None else parse_headers(self.webhook_headers.get_secret_value())
+
+    @property
+    def webhook_secrets(self) -> tuple[str, ...]:
+        """PGCAST_WEBHOOK_SECRET, taken apart."""
+        return () if self.webhook_secret is None else _split(self.webhook_secret.get_secret_value())
+
+    @property
+    def webhook_folder(self) -> Path:
+        """Where the webhooks' spools are."""
+        if self.state_dir is not None:
+            return self.state_dir / "webhooks"
+        try:
+            states = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state")
+        except RuntimeError:  # no home directory; whoever may not write there is told to set PGCAST_STATE_DIR
+            states = Path("/var/lib")
+        return states / "pgcast" / self.slot_name / "webhooks"
 
     @property
     def authenticates(self) -> bool:
@@ -453,6 +522,10 @@ def make_settings(given: Mapping[str, Given]) -> Settings:
         found = "" if is_secret(variable) else f" (found {str(first['input'])[:80]!r})"
         reason = str(first["msg"]).removeprefix("Value error, ")
         raise SettingsError(f"{variable}: {reason}{found}", hint=_meaning_of(variable)) from None
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _meaning_of(variable: str) -> str:

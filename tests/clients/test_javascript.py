@@ -10,6 +10,7 @@ from fix_clients import (
     JAVASCRIPT_CLIENTS,
     REALTIME_JS,
     REALTIME_JS_2_10,
+    REALTIME_JS_2_15,
     REALTIME_JS_V1,
     SUPABASE_JS,
     SUPABASE_JS_V1,
@@ -25,6 +26,7 @@ OTHER_PATHS = (
     Client(REALTIME_JS.package, REALTIME_JS.vsn, "/realtime/v1"),
     Client(REALTIME_JS_V1.package, REALTIME_JS_V1.vsn, "/socket"),
     Client(REALTIME_JS_2_10.package, None, "/realtime/v1"),
+    REALTIME_JS_2_15,
 )
 
 

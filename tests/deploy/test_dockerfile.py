@@ -35,7 +35,7 @@ def stages() -> tuple[Stage, Stage]:
     return build, final
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def built(stages: tuple[Stage, Stage]) -> Iterator[Scratch]:
     """What the first stage makes."""
     # Not pytest's folder, which only its owner may enter.
@@ -85,11 +85,23 @@ class Container:
         return process.returncode, said
 
 
+def assert_holds_what_was_locked_and_no_more(built: Scratch):
+    site = next(built.path("/opt/pgcast/lib").glob("python*/site-packages"))
+    installed = {re.sub(r"[-_.]+", "-", path.name.rsplit("-", 2)[0]).lower() for path in site.glob("*.dist-info")}
+    text = (ROOT / "requirements/runtime.txt").read_text()
+    locked = re.findall(r"^([a-z0-9-]+)(?:\[\w+\])?==[^;\n]+(;?)", text, re.MULTILINE)
+    assert installed <= {"pgcast", *(name for name, _ in locked)}
+    # What has a condition may be for other systems.
+    assert {name for name, condition in locked if not condition} <= installed
+    assert not (site / "pip").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-async def test_the_image_serves_with_the_variables_of_the_original_quick_start(
+async def test_the_image_holds_what_was_locked_and_serves_with_the_variables_of_the_original_quick_start(
     built: Scratch, stages: tuple[Stage, Stage], cluster: Cluster, published: Database
 ):
+    assert_holds_what_was_locked_and_no_more(built)
     port = free_port()
     quick_start = {
         "DB_HOST": "127.0.0.1",
@@ -143,19 +155,6 @@ def _words_of_health_check(stage: Stage) -> list[str]:
     found = re.fullmatch(r'.* CMD \["pgcast", "(\w+)"\]', stage.last("HEALTHCHECK"))
     assert found is not None
     return [found[1]]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_the_image_holds_what_was_locked_and_no_more(built: Scratch):
-    site = next(built.path("/opt/pgcast/lib").glob("python*/site-packages"))
-    installed = {re.sub(r"[-_.]+", "-", path.name.rsplit("-", 2)[0]).lower() for path in site.glob("*.dist-info")}
-    text = (ROOT / "requirements/runtime.txt").read_text()
-    locked = re.findall(r"^([a-z0-9-]+)(?:\[\w+\])?==[^;\n]+(;?)", text, re.MULTILINE)
-    assert installed <= {"pgcast", *(name for name, _ in locked)}
-    # What has a condition may be for other systems.
-    assert {name for name, condition in locked if not condition} <= installed
-    assert not (site / "pip").exists()
 
 
 def test_the_final_stage_runs_as_nobody_in_particular_and_compiles_nothing(stages: tuple[Stage, Stage]):

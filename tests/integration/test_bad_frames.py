@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from random import Random
+
 import pytest
 from websockets.exceptions import ConnectionClosed
 
@@ -88,3 +92,47 @@ async def test_a_stopping_server_sends_its_clients_away_with_1012(node: Node):
             await client.receive_until(lambda _: False)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1012
+
+
+def spoiled(frame: bytes, random: Random) -> bytes:
+    """A frame with some bytes replaced, removed or added."""
+    content = bytearray(frame)
+    for _ in range(random.randint(0, 4)):
+        place = random.randint(0, len(content))
+        content[place : place + random.randint(0, 3)] = random.randbytes(random.randint(0, 3))
+    return bytes(content)
+
+
+async def test_whatever_is_broadcast_or_tracked_the_others_can_read_what_they_get(node: Node):
+    random = Random(6)
+    topic = b"realtime:room"
+    frames = [
+        b"\x03\x01\x01%c\x02\x02\x01" % len(topic) + b"19" + topic + b"hi" + b"{}" + b'{"a":1}',
+        b"\x03\x00\x00%c\x02\x00\x00" % len(topic) + topic + b"hi" + b"\xff\x00",
+        b'["1","9","realtime:room","broadcast",{"type":"broadcast","event":"hi","payload":{"a":1}}]',
+        b'["1","9","realtime:room","presence",{"type":"presence","event":"track","payload":{"a":1}}]',
+        b'["1","9","realtime:room","presence",{"event":"untrack"}]',
+    ]
+    async with RealtimeClient(node.url) as sender, RealtimeClient(node.url, vsn="1.0.0") as old:
+        for client in (sender, old):
+            await client.push("realtime:room", "phx_join", {"config": {"broadcast": {"ack": True}}})
+        for _ in range(2000):
+            frame = spoiled(random.choice(frames), random)
+            is_text = frame.startswith(b"[")
+            await sender.socket.send(frame.decode(errors="replace") if is_text else frame)
+        await assert_alive_after(sender)
+        await old.push("realtime:room", "phx_leave")
+        events = set()
+        while "phx_close" not in events:
+            events.add((await old.receive())["event"])
+    assert events == {"phx_reply", "presence_state", "presence_diff", "broadcast", "phx_close"}
+
+
+async def assert_alive_after(client: RealtimeClient) -> None:
+    """As above, after whatever else has been answered."""
+    ref = await client.push("phoenix", "heartbeat", join_ref=None)
+    async with asyncio.timeout(15):
+        while True:
+            message = await client.socket.recv()
+            if isinstance(message, str) and json.loads(message)[:3] == [None, ref, "phoenix"]:
+                return

@@ -54,7 +54,7 @@ def key(**claims: Any) -> str:
 
 def by_hand(algorithm: str, secret: bytes, **claims: Any) -> str:
     """A token whose HMAC is made with any bytes at all."""
-    payload = {"role": "authenticated", "exp": int(time.time()) + 60, "aud": "app", **claims}
+    payload = {"role": "authenticated", "exp": int(time.time()) + 3600, "aud": "app", **claims}
     made = OctKey.generate_key(256)
     made._raw_value = secret
     return jws.serialize_compact({"alg": algorithm}, json.dumps(payload), made, algorithms=[algorithm])

@@ -20,6 +20,8 @@ from pgcast.settings import (
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - compared with; nothing listens
 
+WEBHOOK_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
 
 @pytest.fixture(autouse=True)
 def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,6 +224,8 @@ def test_every_secret_of_the_settings_can_stand_in_a_file(monkeypatch: pytest.Mo
         "JWT_JWKS": "https://hunter2.example/keys",
         "PGCAST_PUBLISHABLE_KEYS": "sb_publishable_hunter2",
         "PGCAST_SECRET_KEYS": "sb_secret_hunter2_hunter2",
+        "WEBHOOK_HEADERS": "X-Key=hunter2",
+        "PGCAST_WEBHOOK_SECRET": WEBHOOK_SECRET,
     }
     for name in secrets:
         assert f"{name}_FILE" in variables()
@@ -231,6 +235,9 @@ def test_every_secret_of_the_settings_can_stand_in_a_file(monkeypatch: pytest.Mo
     assert settings.jwt_secret is not None
     assert settings.jwt_secret.get_secret_value() == settings.db_password.get_secret_value() == "hunter2"
     assert "hunter2" not in repr(settings)
+    assert settings.webhook_header_values == {"X-Key": "hunter2"}
+    assert settings.webhook_secrets == (WEBHOOK_SECRET,)
+    assert WEBHOOK_SECRET not in repr(settings)
 
 
 def test_what_is_no_secret_is_shown():
@@ -299,3 +306,48 @@ def test_a_key_cannot_be_public_and_secret():
     with pytest.raises(SettingsError, match="PGCAST_SECRET_KEYS: a key of PGCAST_PUBLISHABLE_KEYS") as caught:
         read_settings(both)
     assert "0123456789" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("WEBHOOK_HEADERS", "hidden", "WEBHOOK_HEADERS: expected name=value:name=value"),
+        ("PGCAST_WEBHOOK_SECRET", "hidden", "PGCAST_WEBHOOK_SECRET: expected whsec_ and the base64 of 24 to 64 bytes"),
+        ("PGCAST_WEBHOOK_SECRET", f"{WEBHOOK_SECRET},hidden", "PGCAST_WEBHOOK_SECRET: expected whsec_"),
+        ("PGCAST_WEBHOOK_TIMEOUT_S", "0", "PGCAST_WEBHOOK_TIMEOUT_S: Input should be greater than 0"),
+    ],
+)
+def test_a_wrong_setting_of_webhooks_is_named_without_its_secret(variable: str, value: str, message: str):
+    error = wrong(**{variable: value})
+    assert error.message.startswith(message)
+    assert "hidden" not in error.message
+
+
+def test_several_webhook_secrets_have_commas_between():
+    settings = read_settings({"PGCAST_WEBHOOK_SECRET": f"{WEBHOOK_SECRET} , {WEBHOOK_SECRET}"})
+    assert settings.webhook_secrets == (WEBHOOK_SECRET, WEBHOOK_SECRET)
+    assert read_settings().webhook_secrets == ()
+
+
+def test_hosts_and_networks_for_webhooks_are_a_comma_list():
+    settings = read_settings({"PGCAST_WEBHOOK_ALLOW": "hooks.internal, 10.0.0.0/8"})
+    assert settings.webhook_allow == ("hooks.internal", "10.0.0.0/8")
+
+
+def test_spools_are_in_the_state_folder_or_where_programs_keep_their_state(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    assert read_settings({"PGCAST_STATE_DIR": str(tmp_path)}).webhook_folder == tmp_path / "webhooks"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    settings = read_settings({"SLOT_NAME": "mine"})
+    assert settings.webhook_folder == tmp_path / "home/.local/state/pgcast/mine/webhooks"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "states"))
+    assert settings.webhook_folder == tmp_path / "states/pgcast/mine/webhooks"
+
+
+def test_without_a_home_spools_are_where_services_keep_their_state(monkeypatch: pytest.MonkeyPatch):
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", nowhere)
+    assert read_settings().webhook_folder == Path("/var/lib/pgcast/pgcast/webhooks")

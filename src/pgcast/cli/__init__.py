@@ -15,6 +15,7 @@ from pgcast.cli.init import init
 from pgcast.cli.serve import serve
 from pgcast.cli.tail import tail
 from pgcast.cli.variables import ListingCommand
+from pgcast.cli.webhooks import webhooks
 
 app = typer.Typer(
     name="pgcast",
@@ -48,3 +49,4 @@ app.command("doctor")(doctor)
 app.command("tail")(tail)
 app.command("config")(config)
 app.command("health")(health)
+app.add_typer(webhooks, name="webhooks")

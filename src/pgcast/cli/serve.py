@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -36,4 +37,21 @@ async def _run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.stop)
+    loop.add_signal_handler(signal.SIGHUP, _hang_up, server, _has_terminal())
     await server.run()
+
+
+def _hang_up(server: Server, had_terminal: bool) -> None:  # noqa: FBT001 - a signal handler's argument
+    """Take the signal for a wish to reload, as it is for daemons; when the terminal is gone, for the end."""
+    if had_terminal and not _has_terminal():
+        server.stop()
+    else:
+        server.reload()
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

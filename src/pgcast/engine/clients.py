@@ -404,7 +404,7 @@ class Client:
         role = _role_of(channel)
         questions = around.catalog if role is None else Narrowed(around.catalog, around.pipeline.privileges, role)
         if channel.legacy_topic is not None:
-            entries = await legacy_entries_of(channel.legacy_topic, questions)
+            entries = await legacy_entries_of(channel.legacy_topic, questions, around.hub.served)
         else:
             for binding in channel.bindings:
                 if binding.since is not None:

@@ -21,6 +21,7 @@ from pgcast.fanout.ring import Ring, RingBudget
 from pgcast.fanout.window import Window
 from pgcast.matching.index import Index
 from pgcast.model.change import Kind
+from pgcast.model.served import ServedTopics
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +74,7 @@ class Hub:
         self.window = Window(limits.window_bytes, limits.window_s)
         self.hold = Hold(limits.hold_s)
         self.sinks = Sinks()
+        self.served = ServedTopics()  # may be replaced; counts for later joins
         self.sights = Sights()
         self.readers = Readers(self.window, payloads, self.sights, as_text=limits.legacy_as_text)
         self.flusher = Flusher(self.window, self.readers, self.hold, gap_s=limits.flush_gap_s)

@@ -19,6 +19,7 @@ from pgcast.model.change import Kind
 from pgcast.model.errors import BindingError
 from pgcast.model.lsn import NO_LSN
 from pgcast.model.position import Position, parse_position
+from pgcast.model.served import ServedTopics
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pgcast.model.snapshot import Snapshot
 
 ALL_KINDS = ROW_KINDS | {Kind.TRUNCATE}
+EVERYTHING_SERVED = ServedTopics()
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*", re.ASCII)
 
 
@@ -59,11 +61,18 @@ async def note_on(entries: Sequence[Entry], catalog: Questions) -> str | None:
     return blind_spots(entries, await catalog.published_tables())
 
 
-async def legacy_entries_of(rest: str, catalog: Questions) -> tuple[Entry, ...]:
+async def legacy_entries_of(
+    rest: str, catalog: Questions, served: ServedTopics = EVERYTHING_SERVED
+) -> tuple[Entry, ...]:
     """Turn a topic of the oldest protocol, without `realtime:`, into entries; none if it can never match.
 
     `*`, `schema`, `schema:table`, or `schema:table:column=eq.value`. Names may contain colons: the longest schema and
     table that exist win.
+
+    Args:
+        rest: The topic without `realtime:`.
+        catalog: Asked which tables there are.
+        served: Which topics are served, for which kinds of change.
 
     Raises:
         DatabaseError: The database could not be asked.
@@ -74,16 +83,19 @@ async def legacy_entries_of(rest: str, catalog: Questions) -> tuple[Entry, ...]:
         # That answer may be older than the table.
         tables = await catalog.published_tables(is_fresh=True)
         schema, table, condition = _split_by(rest, tables)
+    column, _, value = (condition or "").partition("=eq.")
+    kinds = served.kinds(schema, table, column or None)
+    if not kinds:
+        return ()
     if condition is None:
-        return (Entry(1, ALL_KINDS, schema, table),)
-    column, _, value = condition.partition("=eq.")
+        return (Entry(1, kinds, schema, table),)
     try:
         if not column or "=eq." not in condition:
             return ()
         equal = await legacy_condition(column, value, tables, (schema, table), catalog)
     except BindingError:
         return ()
-    return (Entry(1, ROW_KINDS, schema, table, (equal,)),)
+    return (Entry(1, ROW_KINDS & kinds, schema, table, (equal,)),)
 
 
 def split_legacy_topic(rest: str, tables: Collection[tuple[str, str]]) -> tuple[str | None, str | None, str | None]:

@@ -104,6 +104,7 @@ class Node:
         self.watch = Watch(database.observer, self.pipeline, self.hub, limits.lag)
         self.clients: dict[Client, None] = {}
         self.is_draining = False
+        self.catalog = database.catalog
         self.limited: Counter[str] = Counter()
         self._database = database
         self._limits = limits
@@ -129,10 +130,13 @@ class Node:
         )
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def start(self) -> None:
+    async def start(self, before_reading: Callable[[], Awaitable[None]] | None = None) -> None:
         """Open the stream and follow it from now on.
 
         A slot that a dying predecessor holds is waited for, briefly; one that Postgres has invalidated is made anew.
+
+        Args:
+            before_reading: Awaited once the stream is open, and before anything of it is read.
 
         Raises:
             DatabaseError: The stream could not be opened; the subclass says why.
@@ -154,6 +158,8 @@ class Node:
                     log.info("another consumer holds the slot; waiting for it to go", reason=error.message)
                 has_waited = True
                 await asyncio.sleep(_BUSY_RETRY_S)
+        if before_reading is not None:
+            await before_reading()
         authenticator = self.authorization.authenticator
         if authenticator is not None:
             await authenticator.load()

@@ -77,6 +77,7 @@ class Pipeline:
         self.confirmed = NO_LSN
         self.confirmed_at_s = 0.0
         self.is_standby = False
+        self.slot_is_new = False
         self.transactions = 0
         self.reconnects = 0
         self.relays = Relays()
@@ -182,6 +183,7 @@ class Pipeline:
     def _started(self, start: StreamStart) -> None:
         epoch = epoch_of(start.system_identifier, start.database)
         is_first = not self.epoch
+        self.slot_is_new = start.slot_created
         is_new = start.slot_created or epoch != self.epoch or start.has_forked
         if epoch != self.epoch:
             self.relays.since = start.written_lsn

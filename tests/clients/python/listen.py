@@ -82,7 +82,9 @@ def make_channel(
 ) -> AsyncRealtimeChannel:
     channel = client.channel(topic, {"config": config} if config else None)  # type: ignore[arg-type]
     for listener, binding in enumerate(bindings):
-        event = RealtimePostgresChangesListenEvent(binding["event"])
+        # A class in the newer versions, a list of texts before.
+        is_class = isinstance(RealtimePostgresChangesListenEvent, type)
+        event = RealtimePostgresChangesListenEvent(binding["event"]) if is_class else binding["event"]
         rest = {key: value for key, value in binding.items() if key != "event"}
         channel.on_postgres_changes(
             event, lambda change, listener=listener: write(change=change, topic=topic, listener=listener), **rest

@@ -79,6 +79,7 @@ class Desk:
         return Admission(serializer_for("2.0.0"), None) if "vsn=9" not in target else Refusal(403, "")
 
     async def decide_later(self, target: str, headers: Any) -> Admission | Refusal:
+        assert target.startswith("/socket/websocket")
         assert self.later is not None
         assert "upgrade" in headers
         return await self.later
