@@ -131,7 +131,7 @@ class Outlet:
 
 async def run(envelopes: list[bytes], profile: cProfile.Profile | None) -> float:
     hub = Hub(Payloads(), HubLimits())
-    database = Database(Source(envelopes), Catalog(), None, [])  # type: ignore[arg-type]
+    database = Database(Source(envelopes), Catalog(), None, [], None)  # type: ignore[arg-type]
     pipeline = Pipeline(database, hub, Backoff(1, 1), lambda: None)
     outlet = Outlet()
     signature = Signature("2.0.0", "realtime:bench", (Entry(1, ROW_KINDS),), is_legacy=False)

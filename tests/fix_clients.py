@@ -198,6 +198,10 @@ class Application:
         await self._tell(topic=topic, **command)
         return (await self.get("did"))["did"]
 
+    async def set_auth(self, token: str) -> None:
+        """Hand all channels a new token."""
+        await self._tell(setAuth=token)
+
     async def gets_presence(self, *keys: str) -> dict[str, Any]:
         """Wait until just these keys are present; return the state."""
         while True:

@@ -180,7 +180,7 @@ def test_a_page_shows_examples_as_they_are(page: Path):
 
 def test_every_example_that_is_one_file_is_shown():
     shown = {name for page in PAGES for name in re.findall(r"<!-- (examples/\S+) -->", page.read_text())}
-    files = [path for path in (ROOT / "examples").rglob("*") if path.suffix in {".py", ".mjs"}]
+    files = [path for path in (ROOT / "examples").rglob("*") if path.suffix in {".py", ".mjs", ".sql"}]
     assert {named(path) for path in files if path.parent not in EXAMPLES} <= shown
 
 

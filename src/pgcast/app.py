@@ -13,22 +13,26 @@ from typing import TYPE_CHECKING
 import structlog
 import uvicorn
 
-from pgcast.auth.keys import shared_secret
 from pgcast.auth.proxies import TrustedProxies
 from pgcast.changes.payload import Payloads
 from pgcast.channels.limits import Limits
 from pgcast.configuration import read_configuration
 from pgcast.engine.acknowledged import Identity
+from pgcast.engine.authorization import Authorization
 from pgcast.engine.backoff import Backoff
+from pgcast.engine.clients import TOO_MANY_JOINS
 from pgcast.engine.configured import Configured
 from pgcast.engine.hub import HubLimits
 from pgcast.engine.metrics import registry_of
 from pgcast.engine.node import Node, NodeLimits
 from pgcast.engine.ports import Database
 from pgcast.engine.watch import LagLimits
+from pgcast.jwks import authenticator_by
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import Target, parse_target
+from pgcast.postgres.messages import PostgresMessages
 from pgcast.postgres.observer import PostgresObserver
+from pgcast.postgres.policies import PostgresPolicies
 from pgcast.postgres.replication import ReplicationSource
 from pgcast.settings import IGNORED, IpVersion, LegacyValues, ResumeBy, Settings, ignored_variables
 from pgcast.sockets.handshake import Admission, Refusal, TokenDoorkeeper
@@ -40,7 +44,6 @@ from pgcast.web.broadcast import BroadcastRoute, HttpLimits
 from pgcast.web.forwarded import Forwarded
 from pgcast.web.routes import make_web, metrics_route
 from pgcast.web.tls import keep_renewed, server_context
-from pgcast.web.tokens import TokenAuthorizer
 from pgcast.webhooks.addresses import parse_rules
 from pgcast.webhooks.metrics import WebhookCollector
 from pgcast.webhooks.plans import WebhookOptions
@@ -48,15 +51,15 @@ from pgcast.webhooks.service import Webhooks
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Generator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
 
+    from pydantic import SecretStr
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp
 
-    from pgcast.auth.keys import Keys
+    from pgcast.engine.authentication import Authenticator
     from pgcast.engine.clients import Client
     from pgcast.engine.ports import Outlet
-    from pgcast.model.claims import Claims
     from pgcast.sockets.handshake import Doorkeeper
     from pgcast.sockets.protocol import Switchboard
 
@@ -92,7 +95,7 @@ def make_node(settings: Settings) -> Node:
     """Make the node that the settings describe; on the loop it will run on. Connects to nothing yet.
 
     Raises:
-        SettingsError: DATABASE_URL cannot be read.
+        SettingsError: DATABASE_URL, a secret or a key set cannot be read.
     """
     target = target_of(settings)
     publications = settings.publications
@@ -107,6 +110,7 @@ def make_node(settings: Settings) -> Node:
         catalog=PostgresCatalog(target, publications=publications),
         observer=PostgresObserver(target, slot=settings.slot_name, publications=publications),
         publications=publications,
+        messages=PostgresMessages(target, max_payload_bytes=settings.max_payload_bytes),
     )
     limits = NodeLimits(
         hub=HubLimits(
@@ -119,6 +123,7 @@ def make_node(settings: Settings) -> Node:
             legacy_as_text=settings.legacy_values is LegacyValues.TEXT,
         ),
         client=Limits(
+            private_only=settings.private_only,
             max_channels=settings.max_channels,
             max_payload_bytes=settings.max_payload_bytes,
             max_messages_per_s=settings.max_messages_per_s,
@@ -131,10 +136,30 @@ def make_node(settings: Settings) -> Node:
             drops_slot=settings.drop_slot,
         ),
         max_clients=settings.max_connections,
+        max_joins_per_s=settings.max_joins_per_s,
+        messages_h=settings.messages_h,
     )
     longest_s = settings.db_reconnect_backoff_max / 1000
     backoff = Backoff(min(settings.db_reconnect_backoff_min / 1000, longest_s), longest_s)
-    return Node(database, Payloads(max_bytes=settings.max_record_bytes), limits, backoff)
+    authorization = Authorization(make_authenticator(settings), PostgresPolicies(target))
+    return Node(database, Payloads(max_bytes=settings.max_record_bytes), limits, backoff, authorization)
+
+
+def make_authenticator(settings: Settings) -> Authenticator | None:
+    """Make what verifies clients' tokens; None where nothing does. On the loop it will run on.
+
+    Raises:
+        SettingsError: A secret or key set cannot be used.
+    """
+    if not settings.authenticates:
+        return None
+    return authenticator_by(
+        secret=_text(settings.jwt_secret),
+        key_set=_text(settings.jwt_jwks),
+        validators=settings.jwt_claim_validators,
+        publishable=[key.get_secret_value() for key in settings.publishable_keys],
+        secret_keys=[key.get_secret_value() for key in settings.secret_keys],
+    )
 
 
 def make_webhooks(settings: Settings, node: Node) -> Webhooks:
@@ -197,12 +222,11 @@ async def carried(settings: Settings, routes: Sequence[BaseRoute] = ()) -> Async
     webhooks = make_webhooks(settings, node)
     file = settings.configuration_file
     configured = Configured(node.hub, webhooks.configure, None if file is None else partial(read_configuration, file))
-    keys = shared_secret(settings.jwt_secret.get_secret_value()) if settings.jwt_secret is not None else None
     proxies = TrustedProxies(settings.trusted_proxies)
     registry = registry_of(node)
     registry.register(WebhookCollector(webhooks))
     ours = [
-        _broadcast_route(node, settings, keys if settings.authenticates else None),
+        _broadcast_route(node, settings),
         *([metrics_route(registry)] if settings.exposes_metrics else []),
     ]
     try:
@@ -214,7 +238,7 @@ async def carried(settings: Settings, routes: Sequence[BaseRoute] = ()) -> Async
                 node,
                 Forwarded(make_web(node.pipeline.health, [*routes, *ours]), proxies),
                 _Switchboard(node, by_subject=settings.resume is ResumeBy.IDENTITY),
-                TokenDoorkeeper(keys if settings.authenticates else None, settings.jwt_claim_validators),
+                TokenDoorkeeper(node.authorization.authenticator),
                 SocketOptions(max_frame_bytes=settings.max_frame_bytes, idle_s=settings.idle_s, proxies=proxies),
                 configured.reload,
             )
@@ -350,7 +374,11 @@ def _tell_what_matters(settings: Settings) -> None:
     """Log what an operator would want to know about the settings."""
     if not settings.authenticates:
         reach = "loopback only" if settings.listens_on_loopback else "any address that is listened on"
-        log.warning("no client needs a token", reachable_from=reach)
+        log.warning(
+            "no client needs a token: everybody who can connect sees every published change",
+            reachable_from=reach,
+            hint="set JWT_SECRET, JWT_JWKS, PGCAST_PUBLISHABLE_KEYS or PGCAST_SECRET_KEYS",
+        )
     ignored = ignored_variables()
     if ignored:
         log.warning("settings of the original server without effect", **{name: IGNORED[name] for name in ignored})
@@ -411,27 +439,32 @@ class _Switchboard:
         if self._node.is_draining:
             return Refusal(503, "Realtime is restarting, please standby")
         if self._node.is_full:
+            self._node.limited["connections"] += 1
             return Refusal(429, "Too many connected users")
+        if self._node.has_too_many_joins:
+            self._node.limited["joins"] += 1
+            return Refusal(429, TOO_MANY_JOINS)
         return None
 
     def connect(self, admission: Admission, outlet: Outlet) -> Client:
-        return self._node.connect(admission.serializer, outlet, _identity_of(admission, self._by_subject))
+        identity = _identity_of(admission, self._by_subject)
+        return self._node.connect(
+            admission.serializer, outlet, identity, claims=admission.claims, headers=admission.headers
+        )
 
 
-def _broadcast_route(node: Node, settings: Settings, keys: Keys | None) -> BroadcastRoute:
-    async def may_publish(
-        topics: Collection[str], claims: Claims | None, headers: Mapping[str, str]
-    ) -> Collection[str]:
-        del topics, claims, headers
-        return ()  # nobody decides on private rooms yet
-
+def _broadcast_route(node: Node, settings: Settings) -> BroadcastRoute:
     limits = HttpLimits(
         max_payload_bytes=settings.max_payload_bytes,
         max_body_bytes=settings.max_frame_bytes,
         max_messages_per_s=settings.max_messages_per_s,
     )
-    authorize = TokenAuthorizer(keys, settings.jwt_claim_validators)
-    return BroadcastRoute(node.rooms, authorize, may_publish, limits, node.limited)
+    asked = node.authorization
+    return BroadcastRoute(node.rooms, asked.claims_of_request, asked.may_publish, limits, node.limited)
+
+
+def _text(secret: SecretStr | None) -> str:
+    return "" if secret is None else secret.get_secret_value()
 
 
 def _identity_of(admission: Admission, by_subject: bool) -> Identity | None:  # noqa: FBT001 - one of two ways

@@ -13,11 +13,13 @@ import re
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self, get_args
+from urllib.parse import urlsplit
 
 import orjson
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from pgcast.auth.keys import read_key_set
 from pgcast.environment import FILE_SUFFIX, Given, collect
 from pgcast.model.errors import SettingsError
 from pgcast.model.webhook import decode_secret, parse_headers
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[a-z0-9_]{1,63}", re.ASCII)
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+_MIN_KEY_CHARS = 20
 
 IGNORED: Final = {
     "REPLICATION_MODE": "changes always come from the replication stream",
@@ -151,15 +154,32 @@ class Settings(BaseSettings):
     jwt_secret: SecretStr | None = Field(
         None, alias="JWT_SECRET", description="verifies clients' tokens: HS256, 384, 512"
     )
+    jwt_jwks: SecretStr | None = Field(
+        None, alias="JWT_JWKS", description="keys that verify clients' tokens: a JSON Web Key Set, or its URL"
+    )
+    publishable_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (),
+        alias="PGCAST_PUBLISHABLE_KEYS",
+        description="opaque keys (sb_publishable_...) of the role anon: a comma list",
+    )
+    secret_keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        (), alias="PGCAST_SECRET_KEYS", description="opaque keys (sb_secret_...) of the role service_role: a comma list"
+    )
     secure_channels: bool = Field(
         default=True, alias="SECURE_CHANNELS", description="false: accept clients without a token, on any address"
     )
     jwt_claim_validators: Annotated[dict[str, Any], NoDecode] = Field(
         default_factory=dict, alias="JWT_CLAIM_VALIDATORS", description="a JSON object of claims that tokens must have"
     )
+    private_only: bool = Field(
+        default=False, alias="PGCAST_PRIVATE_ONLY", description="true: refuse joins of channels that are not private"
+    )
     max_connections: int = Field(16_384, alias="MAX_CONNECTIONS", ge=1, description="WebSocket connections")
     max_channels: int = Field(
         1000, alias="PGCAST_MAX_CHANNELS", ge=0, description="channels per connection; 0: no limit"
+    )
+    max_joins_per_s: int = Field(
+        0, alias="PGCAST_MAX_JOINS_PER_S", ge=0, description="joins a second, all connections together; 0: no limit"
     )
     max_messages_per_s: float = Field(
         0,
@@ -218,6 +238,12 @@ class Settings(BaseSettings):
     )
     state_dir: Path | None = Field(
         None, alias="PGCAST_STATE_DIR", description="a folder in which acknowledged positions survive a restart"
+    )
+    messages_h: int = Field(
+        72,
+        alias="PGCAST_MESSAGES_H",
+        ge=0,
+        description="hours for which realtime.messages keeps what it stores; 0: leave its partitions alone",
     )
     configuration_file: Path | None = Field(
         None, alias="CONFIGURATION_FILE", description="a JSON file: webhooks, and which oldest topics are served"
@@ -314,6 +340,35 @@ class Settings(BaseSettings):
             raise ValueError('expected a JSON object such as {"iss":"me"}')  # noqa: TRY004 - pydantic reports ValueError
         return claims
 
+    @field_validator("jwt_jwks")
+    @classmethod
+    def _check_key_set(cls, value: SecretStr | None) -> SecretStr | None:
+        text = "" if value is None else value.get_secret_value().strip()
+        if text and not text.startswith("{") and urlsplit(text).scheme not in {"http", "https"}:
+            raise ValueError('expected a key set such as {"keys":[...]}, or a URL that begins with https:// or http://')
+        if text.startswith("{"):
+            try:
+                read_key_set(text)
+            except SettingsError as error:
+                raise ValueError(f"{error.message}; {error.hint}") from None
+        return value
+
+    @field_validator("publishable_keys", "secret_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        keys = [key.strip() for key in value.split(",") if key.strip()]
+        if not all(key.startswith("sb_") and len(key) >= _MIN_KEY_CHARS for key in keys):
+            # Clients, and we, tell such keys from tokens by how they begin.
+            raise ValueError(f"expected keys that begin with sb_ and have at least {_MIN_KEY_CHARS} characters")
+        return tuple(SecretStr(key) for key in keys)
+
+    @property
+    def can_authenticate(self) -> bool:
+        """Whether there is anything to verify a client by."""
+        return bool(self.jwt_secret or self.jwt_jwks or self.publishable_keys or self.secret_keys)
+
     @field_validator("webhook_headers")
     @classmethod
     def _check_webhook_headers(cls, value: SecretStr | None) -> SecretStr | None:
@@ -356,8 +411,8 @@ class Settings(BaseSettings):
 
     @property
     def authenticates(self) -> bool:
-        """Whether clients need a token."""
-        return self.secure_channels and self.jwt_secret is not None
+        """Whether clients need a token or an opaque key."""
+        return self.secure_channels and self.can_authenticate
 
     @property
     def max_payload_bytes(self) -> int:
@@ -372,10 +427,17 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _check_bind(self) -> Self:
-        if self.bind is not None and self.bind not in _LOOPBACK and self.secure_channels and self.jwt_secret is None:
-            raise ValueError(
-                f"PGCAST_BIND: on {self.bind} everybody could come in; set JWT_SECRET, or say SECURE_CHANNELS=false"
-            )
+        if self.bind is None or self.bind in _LOOPBACK or not self.secure_channels or self.can_authenticate:
+            return self
+        raise ValueError(
+            f"PGCAST_BIND: on {self.bind} everybody could come in; set JWT_SECRET, JWT_JWKS or PGCAST_SECRET_KEYS, "
+            "or say SECURE_CHANNELS=false"
+        )
+
+    @model_validator(mode="after")
+    def _check_keys_differ(self) -> Self:
+        if set(self.publishable_keys) & set(self.secret_keys):
+            raise ValueError("PGCAST_SECRET_KEYS: a key of PGCAST_PUBLISHABLE_KEYS, which everybody has, is among them")
         return self
 
     @model_validator(mode="after")

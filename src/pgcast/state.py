@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
-from pgcast.engine.pipeline import Floor
+from pgcast.engine.floor import Floor
 from pgcast.model.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -164,7 +164,7 @@ def test_whatever_is_sent_gets_one_of_the_stated_answers(
     blocking: httpx.Client, path: str, body: bytes, content_type: str
 ):
     answer = blocking.post(path, content=body, headers={"content-type": content_type})
-    assert answer.status_code in {202, 400, 403, 415, 422}
+    assert answer.status_code in {202, 400, 403, 415, 422, 503}  # 503: private, and there is no realtime.messages
     assert answer.headers["access-control-allow-origin"] == "*"
     if answer.status_code != 202:
         assert set(answer.json()) <= {"errors", "message", "error"}

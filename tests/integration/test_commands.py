@@ -69,7 +69,7 @@ def test_doctor_says_what_a_database_lacks(database: Database):
 def test_an_address_that_would_let_everybody_in_is_refused(database: Database):
     refused = run("serve", DATABASE_URL=database.dsn, PGCAST_BIND="0.0.0.0")  # noqa: S104 - it is refused
     assert refused.returncode == 2
-    assert "set JWT_SECRET, or say SECURE_CHANNELS=false" in refused.stderr
+    assert "set JWT_SECRET, JWT_JWKS or PGCAST_SECRET_KEYS, or say SECURE_CHANNELS=false" in refused.stderr
 
 
 def test_config_tells_what_is_in_force_and_connects_to_nothing():

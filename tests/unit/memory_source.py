@@ -17,9 +17,11 @@ from pgcast.model.relation import Table
 from pgcast.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
+    from pgcast.model.messages import DatabaseMessage
     from pgcast.model.relation import Relation, TypeShape
+    from pgcast.model.sight import Sight
 
 
 PUBLICATION = "supabase_realtime"
@@ -112,6 +114,8 @@ class MemoryCatalog:
         seen: The snapshot that it answers with.
         failure: Raised by every question, while there is one.
         is_silent: Nothing is answered, until it is set to False.
+        roles: The roles that exist, and what they see of which table.
+        fingerprint: Of the roles.
         partitions: What is attached.
     """
 
@@ -121,6 +125,8 @@ class MemoryCatalog:
         self.is_silent = False
         self.is_closed = False
         self.described: list[str] = []
+        self.roles: dict[str, dict[int, Sight]] = {}
+        self.fingerprint = "1"
         self.partitions: frozenset[tuple[int, int, int]] = frozenset()
 
     async def describe(self, relation: Relation) -> Table:
@@ -136,6 +142,18 @@ class MemoryCatalog:
         del is_fresh
         await self._answer()
         return [PublishedTable(TODOS_OID, "public", "todos", (("id", INT8), ("title", TEXT)))]
+
+    async def sights(self, oids: Collection[int], roles: Collection[str]) -> Mapping[str, Mapping[int, Sight]]:
+        await self._answer()
+        return {
+            role: {oid: sight for oid, sight in self.roles[role].items() if oid in oids}
+            for role in roles
+            if role in self.roles
+        }
+
+    async def fingerprint_of_roles(self) -> str:
+        await self._answer()
+        return self.fingerprint
 
     async def attached(self) -> Attached:
         await self._answer()
@@ -178,6 +196,45 @@ class MemoryObserver:
         """Nothing is open."""
 
 
+class MemoryStore:
+    """A store of messages that a test fills.
+
+    Attributes:
+        stored: What `recent` finds, whatever it is asked for.
+        asked: What it was asked for.
+        seen: What its question can see.
+        failure: Raised by every question, while there is one.
+        done: What the next `tend` says that it did.
+        tended: For how many hours messages were to be kept, each time.
+    """
+
+    def __init__(self) -> None:
+        self.stored: list[DatabaseMessage] = []
+        self.asked: list[tuple[str, int, int]] = []
+        self.seen = Snapshot(1, 1, frozenset(), Lsn(0))
+        self.failure: Exception | None = None
+        self.done: list[str] = []
+        self.tended: list[int] = []
+        self.is_closed = False
+
+    async def recent(self, topic: str, since_ms: int, limit: int) -> tuple[list[DatabaseMessage], Snapshot]:
+        await asyncio.sleep(0)
+        self.asked.append((topic, since_ms, limit))
+        if self.failure is not None:
+            raise self.failure
+        return list(self.stored), self.seen
+
+    async def tend(self, keep_h: int) -> list[str]:
+        await asyncio.sleep(0)
+        self.tended.append(keep_h)
+        if self.failure is not None:
+            raise self.failure
+        return self.done
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
 def observation(**more: object) -> Observation:
     """An observation of a slot that is well, but for what is given."""
     well: dict[str, object] = {
@@ -193,7 +250,16 @@ def observation(**more: object) -> Observation:
 
 
 def database(
-    source: MemorySource | None = None, catalog: MemoryCatalog | None = None, observer: MemoryObserver | None = None
+    source: MemorySource | None = None,
+    catalog: MemoryCatalog | None = None,
+    observer: MemoryObserver | None = None,
+    messages: MemoryStore | None = None,
 ) -> Database:
     """A database of memory adapters."""
-    return Database(source or MemorySource(), catalog or MemoryCatalog(), observer or MemoryObserver(), [PUBLICATION])
+    return Database(
+        source or MemorySource(),
+        catalog or MemoryCatalog(),
+        observer or MemoryObserver(),
+        [PUBLICATION],
+        messages or MemoryStore(),
+    )

@@ -47,6 +47,12 @@ def insert(row_id: int, title: str = "milk", *, lsn: int = 0) -> bytes:
     return wal_data(b"I" + struct.pack(">I", TODOS_OID) + b"N" + struct.pack(">H", 2) + values, lsn)
 
 
+def message(content: bytes, *, prefix: str = "p", lsn: int = 0, transactional: bool = True) -> bytes:
+    # M | flags: 1 | LSN: 8 | prefix | size: 4 | content
+    head = b"M" + struct.pack(">BQ", transactional, lsn) + prefix.encode() + b"\0"
+    return wal_data(head + struct.pack(">I", len(content)) + content)
+
+
 def truncate() -> bytes:
     # T | number of relations: 4 | options: 1 | OIDs
     return wal_data(b"T" + struct.pack(">IBI", 1, 0, TODOS_OID))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 
 import pytest
+from joserfc import jwt
+from joserfc.jwk import ECKey, OctKey
 
-from pgcast.app import make_node, target_of
+from pgcast.app import make_authenticator, make_node, target_of
 from pgcast.engine.watch import LagLimits
-from pgcast.model.errors import SettingsError
+from pgcast.model.errors import SettingsError, TokenError
 from pgcast.settings import read_settings
 
 
@@ -75,3 +78,46 @@ def test_the_family_of_the_database_s_addresses_counts_for_a_url_too(text: str, 
     assert target_of(read_settings({"DB_IP_VERSION": text} if text else {})).family == family
     url = {"DATABASE_URL": "postgresql://db/app", **({"DB_IP_VERSION": text} if text else {})}
     assert target_of(read_settings(url)).family == family
+
+
+async def test_without_anything_to_verify_them_by_nobody_is_asked_for_a_token():
+    assert make_authenticator(read_settings({})) is None
+    assert make_authenticator(read_settings({"JWT_SECRET": "x", "SECURE_CHANNELS": "false"})) is None
+
+
+async def test_whatever_verifies_clients_reaches_the_authenticator():
+    key = OctKey.generate_key(256, {"kid": "k1"})
+    made = make_authenticator(
+        read_settings(
+            {
+                "JWT_SECRET": "a secret of more than thirty-two characters",
+                "JWT_JWKS": json.dumps({"keys": [key.as_dict(private=True)]}),
+                "JWT_CLAIM_VALIDATORS": '{"aud":"app"}',
+                "PGCAST_SECRET_KEYS": "sb_secret_0123456789",
+            }
+        )
+    )
+    assert made is not None
+    claims = {"role": "anon", "exp": made.now() + 60, "aud": "app"}
+    for token in (
+        jwt.encode({"alg": "HS256"}, claims, OctKey.import_key("a secret of more than thirty-two characters")),
+        jwt.encode({"alg": "HS256", "kid": "k1"}, claims, key),
+        "sb_secret_0123456789",
+    ):
+        assert made.check(token).role in {"anon", "service_role"}
+    with pytest.raises(TokenError):
+        made.check(jwt.encode({"alg": "HS256", "kid": "k1"}, {**claims, "aud": "other"}, key))
+    await made.close()
+
+
+async def test_a_public_key_as_the_secret_is_an_error_before_anything_is_started():
+    public = ECKey.generate_key("P-256").as_pem(private=False).decode()
+    with pytest.raises(SettingsError, match="JWT_SECRET is a public key"):
+        make_node(read_settings({"JWT_SECRET": public}))
+
+
+async def test_the_limits_of_clients_reach_the_node():
+    node = make_node(read_settings({"PGCAST_MAX_JOINS_PER_S": "5", "PGCAST_PRIVATE_ONLY": "true"}))
+    assert node.joins.limit_per_s == 5
+    assert node._limits.client.private_only
+    await node.stop()

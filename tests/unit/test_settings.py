@@ -190,7 +190,9 @@ def test_every_setting_has_a_variable_of_its_own_and_says_what_it_means():
 
 
 def test_an_address_that_would_let_everybody_in_must_be_meant():
-    with pytest.raises(SettingsError, match="everybody could come in; set JWT_SECRET, or say SECURE_CHANNELS=false"):
+    with pytest.raises(
+        SettingsError, match=r"everybody could come in; set JWT_SECRET, JWT_JWKS or .*, or say SECURE_CHANNELS=false"
+    ):
         read_settings({"PGCAST_BIND": ANYWHERE})
 
 
@@ -218,10 +220,16 @@ def test_tls_needs_a_certificate_and_its_key(given: str, missing: str):
 def test_every_secret_of_the_settings_can_stand_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     secrets = [str(field.alias) for field in Settings.model_fields.values() if is_secret(str(field.alias))]
     assert {"DATABASE_URL", "DB_PASSWORD", "JWT_SECRET"} <= set(secrets)
-    forms = {"WEBHOOK_HEADERS": "X-Key=hunter2", "PGCAST_WEBHOOK_SECRET": WEBHOOK_SECRET}
+    contents = {
+        "JWT_JWKS": "https://hunter2.example/keys",
+        "PGCAST_PUBLISHABLE_KEYS": "sb_publishable_hunter2",
+        "PGCAST_SECRET_KEYS": "sb_secret_hunter2_hunter2",
+        "WEBHOOK_HEADERS": "X-Key=hunter2",
+        "PGCAST_WEBHOOK_SECRET": WEBHOOK_SECRET,
+    }
     for name in secrets:
         assert f"{name}_FILE" in variables()
-        (tmp_path / name).write_text(forms.get(name, "hunter2") + "\n")
+        (tmp_path / name).write_text(contents.get(name, "hunter2") + "\n")
         monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
     settings = read_settings()
     assert settings.jwt_secret is not None
@@ -250,6 +258,54 @@ def test_variables_of_the_original_server_without_effect_are_no_settings_and_are
         monkeypatch.setenv(name, "STREAM")
     assert ignored_variables() == list(IGNORED)
     assert read_settings() == read_settings({})
+
+
+PUBLIC_KEY = '{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}'
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"JWT_SECRET": "x"},
+        {"JWT_JWKS": PUBLIC_KEY},
+        {"JWT_JWKS": "https://auth.example/keys"},
+        {"PGCAST_PUBLISHABLE_KEYS": "sb_publishable_0123456789"},
+        {"PGCAST_SECRET_KEYS": " sb_secret_0123456789 , sb_secret_9876543210,"},
+    ],
+)
+def test_whatever_verifies_clients_makes_them_need_it(given: dict[str, str]):
+    settings = read_settings(given)
+    assert settings.authenticates
+    assert not settings.listens_on_loopback
+    assert not read_settings({**given, "SECURE_CHANNELS": "false"}).authenticates
+
+
+@pytest.mark.parametrize("text", ["ftp://keys", "keys.json", "file:///etc/passwd", "[]"])
+def test_a_key_set_is_json_or_a_url_of_http(text: str):
+    with pytest.raises(SettingsError, match=r"JWT_JWKS: expected a key set such as .* or a URL"):
+        read_settings({"JWT_JWKS": text})
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"keys":{}}', '{"keys":[]}', '{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}'])
+def test_a_key_set_that_verifies_nothing_is_an_error_that_does_not_repeat_it(text: str):
+    with pytest.raises(SettingsError, match=r"JWT_JWKS: (not a key set|no key of the key set)") as caught:
+        read_settings({"JWT_JWKS": text})
+    assert "c2VjcmV0" not in str(caught.value) + caught.value.hint
+
+
+@pytest.mark.parametrize("variable", ["PGCAST_PUBLISHABLE_KEYS", "PGCAST_SECRET_KEYS"])
+@pytest.mark.parametrize("text", ["sb_short", "secret_0123456789_0123456789", "sb_secret_0123456789,other"])
+def test_opaque_keys_must_look_like_some_and_are_not_repeated(variable: str, text: str):
+    with pytest.raises(SettingsError, match=f"{variable}: expected keys that begin with sb_") as caught:
+        read_settings({variable: text})
+    assert text not in str(caught.value) + caught.value.hint
+
+
+def test_a_key_cannot_be_public_and_secret():
+    both = {"PGCAST_PUBLISHABLE_KEYS": "sb_key_0123456789_01", "PGCAST_SECRET_KEYS": "sb_key_0123456789_01"}
+    with pytest.raises(SettingsError, match="PGCAST_SECRET_KEYS: a key of PGCAST_PUBLISHABLE_KEYS") as caught:
+        read_settings(both)
+    assert "0123456789" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

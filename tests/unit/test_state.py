@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pgcast.engine.pipeline import Floor
+from pgcast.engine.floor import Floor
 from pgcast.model.errors import SettingsError
 from pgcast.state import StateFile
 

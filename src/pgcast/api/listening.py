@@ -25,6 +25,7 @@ from pgcast.engine.watch import LagLimits
 from pgcast.model.errors import GapDetected, SettingsError
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import parse_target
+from pgcast.postgres.messages import PostgresMessages
 from pgcast.postgres.observer import PostgresObserver
 from pgcast.postgres.replication import ReplicationSource
 
@@ -194,4 +195,5 @@ def _database(dsn: str, slot: str | None, publications: Sequence[str]) -> Databa
         catalog=PostgresCatalog(target, publications=names),
         observer=PostgresObserver(target, slot=name, publications=names),
         publications=names,
+        messages=PostgresMessages(target, max_payload_bytes=0),
     )

@@ -29,6 +29,9 @@ _MAX_TABLES: Final = 4096  # whose constant parts are kept
 
 _MAX_VIEWS: Final = 256  # of one table
 
+_NO_ERRORS: Final = b',"errors":null,"position":"'
+_TOO_LARGE: Final = b',"errors":%b,"position":"' % TOO_LARGE
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -75,33 +78,45 @@ class Payloads:
         payload = _join(change, parts.heads[change.kind], parts.columns, change.record, change.old_record)
         return payload if len(payload) <= self._max_bytes else self.short(change)
 
-    def view(self, change: Change, select: tuple[str, ...]) -> bytes:
-        """Return what `current` returns, with some columns alone: those of the key, and those selected.
+    def view(self, change: Change, select: tuple[str, ...], visible: frozenset[str] | None = None) -> bytes:
+        """Return what `current` returns, with some columns alone: those of the key and those selected, if visible.
 
         Args:
             change: The change.
-            select: Names of columns; those that the table does not have count for nothing.
+            select: Names of columns, empty for all; those that the table does not have count for nothing.
+            visible: Names of the columns that the reader may see; None for all.
         """
         parts = self._parts.get(change.table) or self._parts_of(change.table)
-        view = parts.view(change.table, select)
+        view = parts.view(change.table, select, visible)
         record, old_record = (
             None if values is None else _object(view.typed_columns, [values[place] for place in view.places])
             for values in (change.values, change.old_values)
         )
         payload = _join(change, parts.heads[change.kind], view.columns, record, old_record)
-        return payload if len(payload) <= self._max_bytes else self.short(change, select)
+        return payload if len(payload) <= self._max_bytes else self.short(change, select, visible)
 
-    def short(self, change: Change, select: tuple[str, ...] = ()) -> bytes:
+    def short(self, change: Change, select: tuple[str, ...] = (), visible: frozenset[str] | None = None) -> bytes:
         """Return what `current` and `view` return of a change that is too large: short values alone, and an error."""
         parts = self._parts_of(change.table)
-        view = parts.view(change.table, select or tuple(column.name for column in change.table.relation.columns))
+        view = parts.view(change.table, select, visible)
         record, old_record = (
             None if values is None else short_object(view.typed_columns, [values[place] for place in view.places])
             for values in (change.values, change.old_values)
         )
-        return _join(change, parts.heads[change.kind], view.columns, record, old_record, TOO_LARGE)
+        return _join(change, parts.heads[change.kind], view.columns, record, old_record, _TOO_LARGE)
 
-    def legacy(self, change: Change, *, as_text: bool) -> bytes:
+    def refused(self, change: Change, error: str) -> bytes:
+        """Return what is told in place of a row: the table, the time and the error, without columns and values.
+
+        Both protocols have the same.
+        """
+        parts = self._parts.get(change.table) or self._parts_of(change.table)
+        record = None if change.values is None else b"{}"
+        old_record = None if change.old_values is None else b"{}"
+        errors = b',"errors":%b,"position":"' % orjson.dumps([error])
+        return _join(change, parts.heads[change.kind], b'","columns":[]', record, old_record, errors)
+
+    def legacy(self, change: Change, *, as_text: bool, visible: frozenset[str] | None = None) -> bytes:
         """Return the payload of the oldest protocol.
 
         Keys as in `current`, except that columns have flags and type modifier, that the old_record of a DELETE has
@@ -110,28 +125,34 @@ class Payloads:
         Args:
             change: The change.
             as_text: Values are strings of Postgres' text, as the original server had them, instead of typed JSON.
+            visible: Names of the columns that the reader may see; None for all.
         """
         parts = self._parts_of(change.table)
-        columns = b'"' if change.kind is Kind.TRUNCATE else parts.flagged_columns
+        view = parts.view(change.table, (), visible)
+        columns = b'"' if change.kind is Kind.TRUNCATE else view.flagged_columns
         record, old_record = change.record, change.old_record
-        if as_text:
-            if change.values is not None:
-                record = _object(parts.text_columns, change.values)
-            if change.old_values is not None:
-                old_record = _object(parts.text_columns, change.old_values, is_whole=change.kind is Kind.DELETE)
-        elif change.kind is Kind.DELETE and change.old_values is not None:
-            old_record = _object(parts.typed_columns, change.old_values, is_whole=True)
+        shown = view.text_columns if as_text else view.typed_columns
+        is_deleted = change.kind is Kind.DELETE
+        is_cut = as_text or visible is not None
+        if change.values is not None and is_cut:
+            record = _object(shown, [change.values[place] for place in view.places])
+        if change.old_values is not None and (is_cut or is_deleted):
+            old_record = _object(shown, [change.old_values[place] for place in view.places], is_whole=is_deleted)
         payload = _join(change, parts.heads[change.kind], columns, record, old_record)
-        return payload if len(payload) <= self._max_bytes else self.short_legacy(change, as_text=as_text)
+        if len(payload) <= self._max_bytes:
+            return payload
+        return self.short_legacy(change, as_text=as_text, visible=visible)
 
-    def short_legacy(self, change: Change, *, as_text: bool) -> bytes:
+    def short_legacy(self, change: Change, *, as_text: bool, visible: frozenset[str] | None = None) -> bytes:
         """Return what `legacy` returns of a change that is too large: short values alone, and an error."""
         parts = self._parts_of(change.table)
-        columns = parts.text_columns if as_text else parts.typed_columns
+        view = parts.view(change.table, (), visible)
+        shown = view.text_columns if as_text else view.typed_columns
         record, old_record = (
-            None if values is None else short_object(columns, values) for values in (change.values, change.old_values)
+            None if values is None else short_object(shown, [values[place] for place in view.places])
+            for values in (change.values, change.old_values)
         )
-        return _join(change, parts.heads[change.kind], parts.flagged_columns, record, old_record, TOO_LARGE)
+        return _join(change, parts.heads[change.kind], view.flagged_columns, record, old_record, _TOO_LARGE)
 
     def _parts_of(self, table: Table) -> _Parts:
         parts = self._parts.get(table)
@@ -148,19 +169,19 @@ class _Parts:
     Attributes:
         heads: For each kind, the payload up to the commit time.
         columns: What follows on the commit time, up to the records.
-        flagged_columns: The same in the oldest protocol.
+        flagged: Of each column, how the oldest protocol describes it.
         typed_columns: Of each column the name as a JSON key, and what renders its values.
         text_columns: The same, all values as strings.
     """
 
-    __slots__ = ("_views", "columns", "flagged_columns", "heads", "text_columns", "typed_columns")
+    __slots__ = ("_views", "columns", "flagged", "heads", "text_columns", "typed_columns")
 
     def __init__(self, table: Table) -> None:
         columns = table.relation.columns
         names = [column.name for column in columns]
         keys = table.primary_key or [number for number, column in enumerate(columns) if column.is_key]
         described = [{"name": name, "type": shape.name} for name, shape in zip(names, table.types, strict=True)]
-        flagged = [
+        self.flagged = [
             {
                 "flags": ["key"] if number in keys else [],
                 **described[number],
@@ -170,18 +191,17 @@ class _Parts:
         ]
         self.heads = {kind: _head(table, kind) for kind in Kind}
         self.columns = b'","columns":' + orjson.dumps(described)
-        self.flagged_columns = b'","columns":' + orjson.dumps(flagged)
         self.typed_columns = _keyed(names, map(renderer, table.types))
         self.text_columns = _keyed(names, map(text_renderer, table.types))
-        self._views: dict[tuple[str, ...], _View] = {}
+        self._views: dict[tuple[tuple[str, ...], frozenset[str] | None], _View] = {}
 
-    def view(self, table: Table, select: tuple[str, ...]) -> _View:
+    def view(self, table: Table, select: tuple[str, ...], visible: frozenset[str] | None) -> _View:
         """Return what payloads of these columns have in common."""
-        view = self._views.get(select)
+        view = self._views.get((select, visible))
         if view is None:
             if len(self._views) >= _MAX_VIEWS:
                 self._views.clear()
-            view = self._views[select] = _View(self, table, select)
+            view = self._views[select, visible] = _View(self, table, select, visible)
         return view
 
 
@@ -191,21 +211,26 @@ class _View:
     Attributes:
         places: Where the columns are in the table, ascending.
         columns: As in _Parts.
+        flagged_columns: What follows on the commit time in the oldest protocol.
         typed_columns: As in _Parts.
+        text_columns: As in _Parts.
     """
 
-    __slots__ = ("columns", "places", "typed_columns")
+    __slots__ = ("columns", "flagged_columns", "places", "text_columns", "typed_columns")
 
-    def __init__(self, parts: _Parts, table: Table, select: tuple[str, ...]) -> None:
+    def __init__(self, parts: _Parts, table: Table, select: tuple[str, ...], visible: frozenset[str] | None) -> None:
         columns = table.relation.columns
+        keys = table.primary_key or [place for place, column in enumerate(columns) if column.is_key]
         self.places = [
             place
             for place, column in enumerate(columns)
-            if column.name in select or place in table.primary_key or (not table.primary_key and column.is_key)
+            if (not select or column.name in select or place in keys) and (visible is None or column.name in visible)
         ]
         described = [{"name": columns[place].name, "type": table.types[place].name} for place in self.places]
         self.columns = b'","columns":' + orjson.dumps(described)
+        self.flagged_columns = b'","columns":' + orjson.dumps([parts.flagged[place] for place in self.places])
         self.typed_columns = [parts.typed_columns[place] for place in self.places]
+        self.text_columns = [parts.text_columns[place] for place in self.places]
 
 
 def _keyed(names: Iterable[str], renderers: Iterable[Renderer]) -> list[tuple[bytes, Renderer]]:
@@ -224,7 +249,7 @@ def _join(
     columns: bytes,
     record: bytes | None,
     old_record: bytes | None,
-    errors: bytes = b"null",
+    errors: bytes = _NO_ERRORS,
 ) -> bytes:
     transaction = change.transaction
     index = change.index
@@ -239,9 +264,7 @@ def _join(
             record or b"",
             b"" if old_record is None else b',"old_record":',
             old_record or b"",
-            b',"errors":',
             errors,
-            b',"position":"',
             transaction.position_prefix,
             end,
         )

@@ -13,6 +13,9 @@ from pgcast.model.errors import FrameError
 if TYPE_CHECKING:
     from pgcast.channels.limits import Limits
     from pgcast.frames.message import Message
+    from pgcast.frames.payloads import JoinRequest
+
+TOO_MANY_CHANNELS: Final = "ChannelRateLimitReached: Too many channels"
 
 _BAD_REPLAY: Final = "Replay params are not valid"
 _PUBLIC_REPLAY: Final = "Replay is not allowed for public channels"
@@ -36,10 +39,9 @@ def admit(message: Message, limits: Limits, others: int) -> Channel | str:
         asked = read_join(message.payload)
     except FrameError:
         return "InvalidJoinPayload: The join payload must be an object"
-    if len(asked.postgres_changes) > limits.max_bindings:
-        return f"InvalidJoinPayload: The join must have at most {limits.max_bindings} postgres_changes entries"
-    if asked.has_bad_replay or (asked.replay is not None and not asked.is_private):
-        return f"UnableToReplayMessages: {_BAD_REPLAY if asked.is_private else _PUBLIC_REPLAY}"
+    reason = _asks_too_much(asked, limits)
+    if reason is not None:
+        return reason
     entries = read_entries(asked.postgres_changes)
     if entries.error is not None and asked.wants_wait:
         return misconfigured(entries.error)
@@ -52,6 +54,7 @@ def admit(message: Message, limits: Limits, others: int) -> Channel | str:
         wants_wait=asked.wants_wait,
         wait_ms=asked.wait_ms,
         legacy_topic=message.topic.removeprefix(TOPIC_PREFIX) if asked.is_legacy else None,
+        token=asked.token,
         is_private=asked.is_private,
         is_acked=asked.is_acked,
         gets_own=asked.gets_own,
@@ -67,11 +70,21 @@ def misconfigured(error: str) -> str:
     return f"RealtimeDisabledForConfiguration: {error}"
 
 
+def _asks_too_much(asked: JoinRequest, limits: Limits) -> str | None:
+    if limits.private_only and not asked.is_private:
+        return "PrivateOnly: This project only allows private channels"
+    if len(asked.postgres_changes) > limits.max_bindings:
+        return f"InvalidJoinPayload: The join must have at most {limits.max_bindings} postgres_changes entries"
+    if asked.has_bad_replay or (asked.replay is not None and not asked.is_private):
+        return f"UnableToReplayMessages: {_BAD_REPLAY if asked.is_private else _PUBLIC_REPLAY}"
+    return None
+
+
 def _over_limits(message: Message, limits: Limits, others: int) -> str | None:
     if message.topic == TOPIC_PREFIX:
         return "TopicNameRequired: You must provide a topic name"
     if 0 < limits.max_channels <= others:
-        return "ChannelRateLimitReached: Too many channels"
+        return TOO_MANY_CHANNELS
     if message.size > limits.max_join_bytes:
         return f"InvalidJoinPayload: The join must be at most {limits.max_join_bytes} bytes"
     return None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pgcast.frames.message import Message, Ref
     from pgcast.frames.payloads import Replay
     from pgcast.model.binding import Binding
+    from pgcast.model.claims import Claims
 
 TOPIC_PREFIX: Final = "realtime:"
 
@@ -53,6 +54,8 @@ class Channel:
         wants_wait: An error in the bindings refuses the join, and the reply waits until they are in force.
         wait_ms: For how long at most it waits.
         legacy_topic: The topic without prefix where the topic itself is the binding (the oldest protocol); else None.
+        token: The token that its join came with, until it is verified; None for the connection's.
+        claims: Whose rights count; None where nothing authenticates clients.
         is_private: It is in the private room of its topic.
         rights: What it may do there.
         asking: The right that is being asked for: what the client sends meanwhile is held.
@@ -76,6 +79,8 @@ class Channel:
     wants_wait: bool = False
     wait_ms: int = 0
     legacy_topic: str | None = None
+    token: str | None = field(default=None, repr=False)
+    claims: Claims | None = None
     is_private: bool = False
     rights: Rights = EVERYTHING
     asking: Right | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -79,6 +79,21 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Regrant:
+    """The channel's rights to read are others from now on, as a new token gives them."""
+
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Take a new token for the channel, and call `Session.renewed`, or `Session.shut` if it is not to be trusted."""
+
+    channel: Channel
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Leave:
     """The channel has ended: unbind it, take it and its presence out of its room.
 
@@ -96,5 +111,5 @@ class Close:
     reason: str
 
 
-RoomEffect = Enter | Publish | Watch | Track | Untrack | Ask
-Effect = Send | Join | Leave | Close | RoomEffect
+RoomEffect = Enter | Regrant | Publish | Watch | Track | Untrack
+Effect = Send | Join | Ask | Renew | Leave | Close | RoomEffect

@@ -19,6 +19,7 @@ class Limits:
         max_messages_per_s: What one connection sends to its channels, on average; 0 for no limit.
         max_presence_per_s: The presence messages of one channel, on average; 0 for no limit.
         max_presence_calls: Those within 30 seconds; 0 for no limit.
+        private_only: Whether channels that are not private are refused.
     """
 
     max_channels: int = 1000
@@ -30,3 +31,4 @@ class Limits:
     max_messages_per_s: float = 0
     max_presence_per_s: float = 0
     max_presence_calls: int = 0
+    private_only: bool = False

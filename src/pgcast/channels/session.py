@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from pgcast.channels import replies
-from pgcast.channels.admission import admit, misconfigured
+from pgcast.channels.admission import TOO_MANY_CHANNELS, admit, misconfigured
 from pgcast.channels.channel import TOPIC_PREFIX, State, Step
 from pgcast.channels.effects import (
     Ask,
@@ -23,6 +23,8 @@ from pgcast.channels.effects import (
     Join,
     Leave,
     Publish,
+    Regrant,
+    Renew,
     Send,
     Track,
     Untrack,
@@ -31,7 +33,7 @@ from pgcast.channels.effects import (
 from pgcast.channels.rates import Calls, Rate
 from pgcast.channels.rights import EVERYTHING, Right
 from pgcast.frames.broadcast import read_broadcast
-from pgcast.frames.payloads import read_presence
+from pgcast.frames.payloads import OPAQUE, read_presence, read_token
 from pgcast.frames.websocket import text_frame
 from pgcast.model.errors import FrameError
 
@@ -183,6 +185,12 @@ class Session:
             return []
         return [self._send(replies.system(channel, "postgres_changes", "error", text))]
 
+    def replication_ready(self, channel: Channel) -> list[Effect]:
+        """Tell a joined channel that broadcasts from the database flow."""
+        if not self._is_current(channel, State.JOINED):
+            return []
+        return [self._send(replies.system(channel, "system", "ok", "Replication connection established"))]
+
     def gap(self, channel: Channel, oldest: str | None) -> list[Effect]:
         """Tell a joined channel that changes are missing.
 
@@ -235,6 +243,24 @@ class Session:
         channel.rights = channel.rights.decided(right, is_allowed=is_allowed)
         return self._release(channel)
 
+    def renewed(self, channel: Channel, rights: Rights) -> list[Effect]:
+        """Go on with the rights that a new token gives.
+
+        Args:
+            channel: Which.
+            rights: What it may do on its topic: all that it could read before, perhaps more.
+        """
+        if not self._is_current(channel, State.JOINED):
+            return []
+        before, channel.rights = channel.rights, rights
+        effects: list[Effect] = [Regrant(channel)]
+        if channel.wants_presence and rights.read_presence and not before.read_presence:
+            effects.append(Watch(channel))
+        if channel.asking is not None:
+            # What the old token was asked for must not be answered by its rights.
+            effects.append(Ask(channel, channel.asking))
+        return effects
+
     def disconnect(self) -> list[Effect]:
         """Send the client away such that it comes back: the node restarts or drains."""
         told = [
@@ -273,6 +299,8 @@ class Session:
         effects: list[Effect] = [] if replaced is None else [self._end(replaced)]
         admitted = admit(message, self._limits, len(self._channels))
         if isinstance(admitted, str):
+            if admitted == TOO_MANY_CHANNELS:
+                self._limited["channels"] += 1
             return [*effects, self._send(replies.error_reply(message, admitted))]
         self._channels[message.topic] = admitted
         return [*effects, Join(admitted)]
@@ -307,13 +335,23 @@ class Session:
             return self._shut_for_limit(channel, "messages", "Too many messages per second")
         match message.event:
             case "access_token":
-                return []  # never replied to; a channel has the rights of its connection, which no later token changes
+                return self._renew(channel, message)
             case "presence":
                 return self._presence(channel, message)
             case "broadcast":
                 return self._broadcast(channel, message)
         self.ignored += 1
         return []
+
+    def _renew(self, channel: Channel, message: Message) -> list[Effect]:
+        """Take a new token, without a reply. An opaque key, or anything but a text, means to keep the old one."""
+        try:
+            token = read_token(message.payload)
+        except FrameError:
+            token = None
+        if token is None or token.strip().startswith(OPAQUE):
+            return []
+        return [Renew(channel, token)]
 
     def _shut_for_limit(self, channel: Channel, name: str, text: str) -> list[Effect]:
         self._limited[name] += 1

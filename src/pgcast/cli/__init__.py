@@ -12,6 +12,7 @@ from pgcast.cli.demo import demo
 from pgcast.cli.doctor import doctor
 from pgcast.cli.explain import explain
 from pgcast.cli.health import health
+from pgcast.cli.init import init
 from pgcast.cli.serve import serve
 from pgcast.cli.tail import tail
 from pgcast.cli.variables import ListingCommand
@@ -44,6 +45,7 @@ def main(
 
 app.command("serve", cls=ListingCommand)(serve)
 app.command("demo")(demo)
+app.command("init")(init)
 app.command("doctor")(doctor)
 app.command("explain")(explain)
 app.command("tail")(tail)

@@ -191,6 +191,22 @@ class Acknowledged:
         self.is_changed = True
 
 
+@dataclass(slots=True)
+class Memory:
+    """What the node remembers of clients that said who they are.
+
+    Attributes:
+        acknowledged: How far each has received.
+        keep_s: How long a mark outlives its connection.
+        blank_until_s: Until then an unknown identity may belong to a client from before a restart that forgot it: it
+            gets all that the window holds.
+    """
+
+    acknowledged: Acknowledged
+    keep_s: float
+    blank_until_s: float = 0.0
+
+
 def _flat(mark: Mark) -> tuple[str, int, int]:
     position = mark.position
     return position.epoch, position.commit_lsn, position.index

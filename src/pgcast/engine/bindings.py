@@ -20,7 +20,7 @@ from pgcast.model.errors import BindingError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgcast.engine.ports import Catalog, PublishedTable
+    from pgcast.engine.ports import PublishedTable, Questions
     from pgcast.matching.conditions import Part, Question
     from pgcast.matching.filters import FilterPart
     from pgcast.model.binding import Binding
@@ -33,7 +33,7 @@ _ARROW: Final = re.compile(r"->>?")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 
 
-async def entry_of(binding: Binding, tables: Sequence[PublishedTable], catalog: Catalog) -> Entry:
+async def entry_of(binding: Binding, tables: Sequence[PublishedTable], catalog: Questions) -> Entry:
     """Check a binding, and turn it into an entry.
 
     Args:
@@ -97,7 +97,7 @@ async def legacy_condition(
     value: str,
     tables: Sequence[PublishedTable],
     place: tuple[str | None, str | None],
-    catalog: Catalog,
+    catalog: Questions,
 ) -> Condition:
     """Return the one condition of a topic of the oldest protocol, `column=eq.value`.
 
@@ -120,7 +120,7 @@ class _Checker:
     """Checks a filter's parts against the tables that it applies to."""
 
     tables: Sequence[PublishedTable]
-    catalog: Catalog
+    catalog: Questions
 
     async def part(self, part: FilterPart) -> Part:
         if isinstance(part, FilterTerm):

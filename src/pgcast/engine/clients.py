@@ -7,48 +7,58 @@ the database is decided in a task of its own, with a deadline, so that it delays
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from dataclasses import dataclass
-from hashlib import blake2b
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Send, Track, Untrack
+from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Regrant, Renew, Send, Track, Untrack
 from pgcast.channels.session import Outcome
-from pgcast.engine.acknowledged import Wanted
-from pgcast.engine.groups import Signature
+from pgcast.engine.entrance import Entrance
+from pgcast.engine.groups import Reading, Signature
 from pgcast.engine.joins import entries_of, legacy_entries_of, note_on, parse_since, start_of
+from pgcast.engine.privileges import Narrowed
+from pgcast.engine.receipts import Receipts
 from pgcast.engine.rooms import RoomKey
-from pgcast.frames.websocket import ping_frame
-from pgcast.model.errors import BindingError, DatabaseError
+from pgcast.engine.standing import Standing
+from pgcast.model.errors import BindingError, DatabaseError, TokenError
 from pgcast.model.lsn import Lsn
 from pgcast.model.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections import Counter
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pgcast.channels.channel import Channel
     from pgcast.channels.effects import Effect, RoomEffect
+    from pgcast.channels.rates import Rate
+    from pgcast.channels.rights import Rights
     from pgcast.channels.session import Session
-    from pgcast.engine.acknowledged import Acknowledged, Identity, Mark
+    from pgcast.engine.acknowledged import Identity, Memory
+    from pgcast.engine.authorization import Authorization
+    from pgcast.engine.expiry import Expiries
     from pgcast.engine.groups import Member
     from pgcast.engine.hub import Hub
     from pgcast.engine.pipeline import Pipeline
     from pgcast.engine.ports import Catalog, Outlet
+    from pgcast.engine.replay import Replays
     from pgcast.engine.rooms import Member as Seat
     from pgcast.engine.rooms import Rooms
     from pgcast.engine.snapshots import Snapshots
+    from pgcast.engine.standing import Expiring
     from pgcast.frames.codec import Serializer
     from pgcast.matching.index import Entry
+    from pgcast.model.claims import Claims
     from pgcast.model.snapshot import Snapshot
 
 log = structlog.get_logger()
 
 JOIN_S = 4.0
 """Clients give up on a join after 10 s; a reply without the database's word is better than none."""
+
+TOO_MANY_JOINS = "Too many joins per second"
 
 UNREAD = "too slow: replies you have not read pile up; reconnect"
 
@@ -58,24 +68,7 @@ LIMITED_BYTES = 1 << 20
 
 _TOO_LARGE = 1009
 _RETRY_S = 2.0
-_MAX_PINGS = 16
-_MAX_DIGITS = 18
-
-
-@dataclass(slots=True)
-class Memory:
-    """What the node remembers of clients that said who they are.
-
-    Attributes:
-        acknowledged: How far each has received.
-        keep_s: How long a mark outlives its connection.
-        blank_until_s: Until then an unknown identity may belong to a client from before a restart that forgot it: it
-            gets all that the window holds.
-    """
-
-    acknowledged: Acknowledged
-    keep_s: float
-    blank_until_s: float = 0.0
+_FLUSH_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +81,11 @@ class Surroundings:
     snapshots: Snapshots
     pipeline: Pipeline
     memory: Memory
+    replays: Replays
+    authorization: Authorization
+    expiries: Expiries[Expiring]
+    joins: Rate
+    limited: Counter[str]
 
 
 class Client:
@@ -99,6 +97,8 @@ class Client:
         outlet: Where its frames go.
         around: What it shares with the others.
         identity: Who it says it is; None where it does not.
+        claims: Who it is, as its handshake's token says; None where nothing authenticates clients.
+        headers: Of its handshake, those that policies can read.
         when_gone: Called once the connection has ended.
     """
 
@@ -110,6 +110,8 @@ class Client:
         around: Surroundings,
         *,
         identity: Identity | None,
+        claims: Claims | None = None,
+        headers: Mapping[str, str] | None = None,
         when_gone: Callable[[Client], None],
     ) -> None:
         self.session = session
@@ -118,13 +120,29 @@ class Client:
         self._around = around
         self._identity = identity
         self._when_gone = when_gone
+        self._standing = Standing(
+            session,
+            around.authorization,
+            around.expiries,
+            claims=claims,
+            headers=headers or {},
+            perform=self._perform,
+            rebind=self._rebind,
+        )
         self._max_bytes = LIMITED_BYTES if around.memory.acknowledged.is_limited(identity) else 0
-        self._marks: dict[Channel, Mark] = {}
-        self._pinged: deque[tuple[int, list[tuple[Mark, Position]]]] | None = None  # a deque takes 600 bytes
-        self._pings = 0
-        self._writes_before = 0
+        self._receipts = (
+            None if identity is None else Receipts(identity, outlet, around.hub, around.pipeline, around.memory)
+        )
         self._members: dict[Channel, Member] = {}
         self._seats: dict[Channel, Seat] = {}
+        self._entrance = Entrance(
+            session,
+            serializer,
+            replays=around.replays,
+            pipeline=around.pipeline,
+            perform=self._perform,
+            write=self._send,
+        )
         self._deciding: dict[Channel, asyncio.Task[None]] = {}
 
     def receive_text(self, text: str | bytes) -> None:
@@ -143,32 +161,13 @@ class Client:
 
     def receive_pong(self, data: bytes) -> None:
         """Take a pong: the client has received everything that was written before the ping it answers."""
-        if not data.isdigit() or len(data) > _MAX_DIGITS or self._pinged is None:
-            return
-        number = int(data)
-        while self._pinged and self._pinged[0][0] <= number:
-            for mark, position in self._pinged.popleft()[1]:
-                self._around.memory.acknowledged.advance(mark, position)
+        if self._receipts is not None:
+            self._receipts.take_pong(data)
 
     def ping_if_due(self) -> None:
         """Ask a client with an identity to acknowledge what was written to it since the last time; once a second."""
-        if not self._marks or self._outlet.writes == self._writes_before:
-            return
-        if self._pinged is None:
-            self._pinged = deque()
-        if len(self._pinged) >= _MAX_PINGS:
-            return
-        hub = self._around.hub
-        positions: list[tuple[Mark, Position]] = []
-        for channel, mark in self._marks.items():
-            number = hub.written_to(self._members[channel])
-            if number is None:
-                return
-            positions.append((mark, self._position_before(number)))
-        self._pings += 1
-        self._pinged.append((self._pings, positions))
-        self._outlet.write(ping_frame(str(self._pings).encode()))
-        self._writes_before = self._outlet.writes
+        if self._receipts is not None:
+            self._receipts.ping_if_due(self._members)
 
     def resumed(self) -> None:
         """The outlet takes bytes again."""
@@ -204,6 +203,10 @@ class Client:
                 self._send(effect.frame)
             elif isinstance(effect, Join):
                 self._join(effect.channel)
+            elif isinstance(effect, Ask):
+                self._standing.ask(effect.channel, effect.right)
+            elif isinstance(effect, Renew):
+                self._standing.renew(effect.channel, effect.token)
             elif isinstance(effect, Leave):
                 self._leave(effect.channel)
             elif isinstance(effect, Close):
@@ -218,13 +221,13 @@ class Client:
             key = RoomKey(channel.name, channel.is_private)
             may_read = channel.rights.read_broadcasts is True
             self._seats[channel] = rooms.enter(key, self._outlet, self._serializer, reads_broadcasts=may_read)
-            return
-        if isinstance(effect, Ask):
-            # Nothing can be allowed yet: private channels are not joined either.
-            self._perform(self.session.right_decided(channel, effect.right, is_allowed=False))
+            self._standing.joined(channel)
+            self._entrance.entered(channel)
             return
         seat = self._seats[channel]
-        if isinstance(effect, Publish):
+        if isinstance(effect, Regrant):
+            rooms.let_read_broadcasts(seat, is_allowed=channel.rights.read_broadcasts is True)
+        elif isinstance(effect, Publish):
             rooms.publish(seat.room.key, effect.broadcast, skip=None if channel.gets_own else seat)
         elif isinstance(effect, Track):
             channel.presence_key = channel.presence_key or str(uuid4())
@@ -242,16 +245,35 @@ class Client:
             self._outlet.write(frame)
 
     def _join(self, channel: Channel) -> None:
-        if channel.is_private:
-            refusal = f"Unauthorized: You do not have permissions to read from this Channel topic: {channel.name}"
-            self._perform(self.session.join_decided(channel, Outcome(refusal=refusal)))
+        if not self._may_join():
+            self._refuse(channel, "ClientJoinRateLimitReached: " + TOO_MANY_JOINS)
+            self._outlet.close(1013, TOO_MANY_JOINS)
             return
-        if channel.legacy_topic is None and not channel.bindings:
+        try:
+            is_known = self._standing.claim(channel)
+        except TokenError as error:
+            self._refuse(channel, error.reason)
+            return
+        if is_known and not channel.is_private and not _wants_changes(channel):
             self._perform(self.session.join_decided(channel, Outcome()))
             return
         task = asyncio.get_running_loop().create_task(self._decide(channel), name="join")
         self._deciding[channel] = task
         task.add_done_callback(lambda done: self._decided(channel, done))
+
+    def _may_join(self) -> bool:
+        """Count a join; say whether there were too many, of all clients together."""
+        joins, now_s = self._around.joins, asyncio.get_running_loop().time()
+        if not joins.limit_per_s:
+            return True
+        if joins.has_room(now_s, 0):
+            joins.count(now_s)
+            return True
+        self._around.limited["joins"] += 1
+        return False
+
+    def _refuse(self, channel: Channel, reason: str) -> None:
+        self._perform(self.session.join_decided(channel, Outcome(refusal=reason)))
 
     def _decided(self, channel: Channel, task: asyncio.Task[None]) -> None:
         if self._deciding.get(channel) is task:
@@ -264,33 +286,45 @@ class Client:
         task = self._deciding.pop(channel, None)
         if task is not None:
             task.cancel()
+        self._standing.left(channel)
+        self._entrance.left(channel)
         seat = self._seats.pop(channel, None)
         if seat is not None:
             self._around.rooms.leave(seat)
+        self._unbind(channel)
+
+    def _unbind(self, channel: Channel) -> None:
+        """Deliver no changes to a channel any more; twice is safe."""
         member = self._members.pop(channel, None)
         if member is not None:
             self._around.hub.leave(member)
-        mark = self._marks.pop(channel, None)
-        if mark is not None:
-            self._around.memory.acknowledged.gone(mark, asyncio.get_running_loop().time())
+        if self._receipts is not None:
+            self._receipts.left(channel)
 
     async def _decide(self, channel: Channel) -> None:
         """Check a join, take its snapshot, answer it, and begin to serve it."""
         joined_at = self._around.hub.window.end
+        rights = await self._standing.rights(channel)
+        if isinstance(rights, str):
+            self._refuse(channel, rights)
+            return
+        if not _wants_changes(channel):
+            await self._answer(channel, Outcome(rights=rights))
+            return
         wait_s = channel.wait_ms / 1000 if channel.wants_wait else JOIN_S
         try:
             async with asyncio.timeout(wait_s):
                 entries, snapshot, note = await self._ask(channel)
         except BindingError as error:
-            self._perform(self.session.join_decided(channel, Outcome(error=error.message)))
+            await self._answer(channel, Outcome(error=error.message, rights=rights))
             return
         except (DatabaseError, TimeoutError) as error:
-            await self._decide_later(channel, joined_at, error)
+            await self._decide_later(channel, rights, joined_at, error)
             return
-        self._perform(self.session.join_decided(channel, Outcome(note=note)))
+        await self._answer(channel, Outcome(note=note, rights=rights))
         self._begin(channel, entries, snapshot, joined_at)
 
-    async def _decide_later(self, channel: Channel, joined_at: int, error: Exception) -> None:
+    async def _decide_later(self, channel: Channel, rights: Rights, joined_at: int, error: Exception) -> None:
         """Answer a join whose bindings the database could not confirm in time, and go on asking."""
         log.warning("a join waits for the database", error=str(error) or "no answer in time")
         if channel.wants_wait:
@@ -298,9 +332,9 @@ class Client:
                 f"PostgresChangesSubscribeTimeout: Timed out after {channel.wait_ms}ms waiting for the "
                 "postgres_changes subscription"
             )
-            self._perform(self.session.join_decided(channel, Outcome(refusal=refusal)))
+            self._refuse(channel, refusal)
             return
-        self._perform(self.session.join_decided(channel, Outcome(is_live=False)))
+        await self._answer(channel, Outcome(is_live=False, rights=rights))
         while channel.state is State.JOINED:
             await asyncio.sleep(_RETRY_S)
             try:
@@ -316,6 +350,49 @@ class Client:
             self._perform(self.session.subscribed(channel, note))
             return
 
+    async def _answer(self, channel: Channel, outcome: Outcome) -> None:
+        """Accept a join, once what it wants of the past is there; nothing may come between the two."""
+        reason = await self._entrance.prepare(channel, outcome.rights)
+        if reason is not None:
+            outcome = Outcome(refusal=reason)
+        self._perform(self.session.join_decided(channel, outcome))
+
+    async def _rebind(self, channel: Channel) -> None:
+        """Serve a channel's bindings with the rights of its new token, from where it stands, and say so."""
+        member = self._members.get(channel)
+        if member is None:
+            return
+        note = None
+        hub = self._around.hub
+        if member.group.role != _role_of(channel):
+            try:
+                async with asyncio.timeout(JOIN_S):
+                    entries, _, note = await self._ask(channel)
+            except BindingError as error:
+                self._unbind(channel)
+                self._perform(self.session.system_error(channel, error.message))
+                return
+            except (DatabaseError, TimeoutError):
+                self._perform(self.session.broken(channel))
+                return
+            number = await self._place_of(member)
+            if self._members.get(channel) is not member:
+                return
+            signature = replace(member.group.signature, entries=entries, role=_role_of(channel))
+            before = member.reading
+            reading = Reading(number) if before is None else Reading(number, before.rules, before.until)
+            hub.leave(member)
+            self._members[channel] = hub.join(self._outlet, signature, self._serializer, reading)
+        self._perform(self.session.subscribed(channel, note))
+
+    async def _place_of(self, member: Member) -> int:
+        """Return up to where a member has been served, once no flush is between two of its slices."""
+        while True:
+            number = self._around.hub.written_to(member)
+            if number is not None:
+                return number
+            await asyncio.sleep(_FLUSH_S)
+
     async def _ask(self, channel: Channel) -> tuple[tuple[Entry, ...], Snapshot, str | None]:
         """Ask the database for all that a join needs: its entries, its snapshot, and what the client has to know.
 
@@ -324,14 +401,16 @@ class Client:
             DatabaseError: The database could not be asked.
         """
         around = self._around
+        role = _role_of(channel)
+        questions = around.catalog if role is None else Narrowed(around.catalog, around.pipeline.privileges, role)
         if channel.legacy_topic is not None:
-            entries = await legacy_entries_of(channel.legacy_topic, around.catalog, around.hub.served)
+            entries = await legacy_entries_of(channel.legacy_topic, questions, around.hub.served)
         else:
             for binding in channel.bindings:
                 if binding.since is not None:
                     parse_since(binding.since)
-            entries = await entries_of(channel.bindings, around.catalog)
-        note = await note_on(entries, around.catalog)
+            entries = await entries_of(channel.bindings, questions)
+        note = await note_on(entries, questions)
         if self._identity is not None or any(binding.since is not None for binding in channel.bindings):
             await around.pipeline.opened.wait()
         return entries, await around.snapshots.take(), note
@@ -340,59 +419,36 @@ class Client:
         if channel.state is not State.JOINED or not entries:
             return
         around = self._around
-        wanted = self._wanted(channel)
-        asked = _asked(channel, entries, self._known_position(wanted))
+        known = None if self._receipts is None else self._receipts.known_position(channel)
+        asked = _asked(channel, entries, known)
         start = start_of(asked, snapshot, around.hub.window, around.pipeline.epoch, joined_at)
         signature = Signature(
             self._serializer.version,
             channel.topic,
             entries,
             is_legacy=channel.legacy_topic is not None,
+            role=_role_of(channel),
             max_bytes=self._max_bytes,
         )
-        if wanted is not None:
-            position = self._position_before(start.reading.at)
-            self._marks[channel] = around.memory.acknowledged.start(wanted, position)
+        if self._receipts is not None:
+            self._receipts.start(channel, start.reading.at)
         self._members[channel] = around.hub.join(self._outlet, signature, self._serializer, start.reading)
         if start.has_gap:
             self._perform(self.session.gap(channel, self._oldest()))
         around.pipeline.ask_for_progress()
-
-    def _wanted(self, channel: Channel) -> Wanted | None:
-        if self._identity is None:
-            return None
-        bindings = [
-            (
-                *(binding.event and binding.event.value, binding.schema, binding.table, binding.filter, binding.select),
-                *((True,) if binding.leave else ()),
-            )
-            for binding in channel.bindings
-        ]
-        return Wanted(self._identity, channel.topic, fingerprint(repr((channel.legacy_topic, bindings))))
-
-    def _known_position(self, wanted: Wanted | None) -> str | None:
-        """Return from where a channel goes on that says nothing of it itself."""
-        if wanted is None:
-            return None
-        memory = self._around.memory
-        position = memory.acknowledged.find(wanted)
-        if position is None and asyncio.get_running_loop().time() < memory.blank_until_s:
-            commit_lsn, index = self._around.hub.window.floor
-            position = Position(self._around.pipeline.epoch, Lsn(commit_lsn), index)
-        return None if position is None else str(position)
-
-    def _position_before(self, number: int) -> Position:
-        commit_lsn, index = self._around.hub.window.place_before(number)
-        return Position(self._around.pipeline.epoch, Lsn(commit_lsn), index)
 
     def _oldest(self) -> str:
         commit_lsn, index = self._around.hub.window.oldest()
         return str(Position(self._around.pipeline.epoch, Lsn(commit_lsn), index))
 
 
-def fingerprint(text: str) -> str:
-    """Return 16 hexadecimal digits that tell texts apart, the same in every run."""
-    return blake2b(text.encode(), digest_size=8).hexdigest()
+def _role_of(channel: Channel) -> str | None:
+    """Return the role whose privileges count; None where nothing authenticates clients."""
+    return None if channel.claims is None else channel.claims.role
+
+
+def _wants_changes(channel: Channel) -> bool:
+    return channel.legacy_topic is not None or bool(channel.bindings)
 
 
 def _asked(channel: Channel, entries: Sequence[Entry], known: str | None) -> list[tuple[int, str | None]]:

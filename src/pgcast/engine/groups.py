@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pgcast.fanout.tick import LARGE_BYTES, gather
 from pgcast.frames.websocket import frame_header
+from pgcast.matching.conditions import conditions_in
 from pgcast.model.lsn import NO_LSN, Lsn
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Signature:
         topic: The full topic.
         entries: The bindings, as the index takes them.
         is_legacy: Whether changes go out flat, in the oldest protocol's shape.
+        role: The database role whose privileges count; None where nothing authenticates clients.
         max_bytes: What they take: a larger message comes short; 0 for no limit.
     """
 
@@ -42,6 +44,7 @@ class Signature:
     topic: str
     entries: tuple[Entry, ...]
     is_legacy: bool
+    role: str | None = None
     max_bytes: int = 0
 
 
@@ -92,6 +95,7 @@ class Group:
         reading: Members that are served from the window.
         pending: The parts of the frames of the tick that is being collected.
         pending_from: The number, in the window, of the first change of that tick.
+        role: The database role whose privileges count; None where nothing authenticates clients.
         selects: The columns that each binding selects, by its id; None where none selects any.
         has_one_view: Whether a change is one message for all its bindings, in today's protocol.
         asks: Whether some filter needs answers of Postgres': then all members read the window, and none is ever level.
@@ -114,6 +118,7 @@ class Group:
         "pending_from",
         "reading",
         "ring",
+        "role",
         "scan",
         "selects",
         "serializer",
@@ -123,6 +128,7 @@ class Group:
     def __init__(self, signature: Signature, serializer: FrameText, ring: Ring) -> None:
         self.signature = signature
         self.is_legacy = signature.is_legacy
+        self.role = signature.role
         self.serializer = serializer
         selects = {entry.id: entry.select for entry in signature.entries if entry.select}
         self.selects: dict[int, tuple[str, ...]] | None = selects or None
@@ -144,6 +150,21 @@ class Group:
     def is_empty(self) -> bool:
         """Whether the last member has left."""
         return not (self.level or self.behind or self.reading)
+
+    def concerned(self, change: Change) -> tuple[int, ...]:
+        """Return the ids of the bindings to the change's table and kind, whatever their filters say."""
+        return tuple(dict.fromkeys(e.id for e in self.signature.entries if e.concerns(change.table, change.kind)))
+
+    def unguessed(self, ids: tuple[int, ...], columns: frozenset[str] | None) -> tuple[int, ...]:
+        """Return those of some ids whose filters test no column but these: a match tells about the row."""
+        if columns is None:
+            return ids
+        hidden = {
+            entry.id
+            for entry in self.signature.entries
+            if any(condition.column not in columns for condition in conditions_in(entry.conditions))
+        }
+        return tuple(one for one in ids if one not in hidden) if hidden else ids
 
     # fast path: per change and matching group
     def add(self, key: tuple[int, ...] | Kind, data: bytes) -> int:

@@ -7,13 +7,14 @@ they can take more. Everything in it happens on one event loop, and nothing in i
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pgcast.engine.flusher import Flusher
 from pgcast.engine.groups import Group, Member
 from pgcast.engine.hold import Hold
 from pgcast.engine.resume import Readers
+from pgcast.engine.sights import Sights
 from pgcast.engine.sinks import Sinks
 from pgcast.engine.views import Views
 from pgcast.fanout.ring import Ring, RingBudget
@@ -23,11 +24,14 @@ from pgcast.model.change import Kind
 from pgcast.model.served import ServedTopics
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pgcast.changes.payload import Payloads
     from pgcast.engine.groups import Reading, Signature
     from pgcast.engine.hold import Waiting
     from pgcast.engine.ports import FrameText, Outlet
-    from pgcast.matching.index import Entry
+    from pgcast.engine.sights import Access, Judgement
+    from pgcast.matching.index import Entry, Match
     from pgcast.model.change import Change
     from pgcast.model.lsn import Lsn
 
@@ -71,7 +75,8 @@ class Hub:
         self.hold = Hold(limits.hold_s)
         self.sinks = Sinks()
         self.served = ServedTopics()  # may be replaced; counts for later joins
-        self.readers = Readers(self.window, payloads, as_text=limits.legacy_as_text)
+        self.sights = Sights()
+        self.readers = Readers(self.window, payloads, self.sights, as_text=limits.legacy_as_text)
         self.flusher = Flusher(self.window, self.readers, self.hold, gap_s=limits.flush_gap_s)
         self.readers.when_level = self.flusher.make_level
         self.readers.when_served = self._ease
@@ -81,6 +86,7 @@ class Hub:
         self._index: Index[Group] = Index()
         self._leaving: Index[Group] = Index()  # of the entries that want to know when a row leaves
         self._tells_left = False  # whether there is one
+        self._unfiltered: Index[Group] = Index()  # of the filtered entries of roles: errors pass by the filters
         self._groups: dict[Signature, Group] = {}
         self._members: dict[Outlet, dict[Member, None]] = {}
 
@@ -94,24 +100,27 @@ class Hub:
             now_s: The loop's time, a few milliseconds old at most.
         """
         self.window.append(change, size_bytes, now_s)
-        current = views = None
-        for group, ids in self._index.match(change) if self._groups else ():
+        current = None
+        judgement = self.sights.judge(change.table)
+        whole = judgement.whole
+        matched = self._index.match(change) if self._groups else ()
+        has_others = bool(judgement.refused and self._unfiltered)
+        for group, ids in matched:
+            if not group.has_one_view or group.role not in whole:
+                has_others = True
+                continue
             if not group.level and not group.behind:
                 continue  # those who read the window find it there
             if not group.pending:
                 group.pending_from = self.window.end - 1
                 self.flusher.note_dirty(group)
-            if group.has_one_view:
-                if current is None:
-                    current = self._payloads.current(change)
-                self.flusher.pending_bytes += group.add(ids, current)
-                continue
-            if views is None:
-                views = Views(self._payloads, change, as_text=self._limits.legacy_as_text)
-            for key, data in views.messages(group, ids):
-                self.flusher.pending_bytes += group.add(key, data)
+            if current is None:
+                current = self._payloads.current(change)
+            self.flusher.pending_bytes += group.add(ids, current)
+        if has_others:
+            self._publish_others(change, judgement, matched)
         if self._tells_left and change.kind is Kind.UPDATE:
-            self._publish_left(change)
+            self._publish_left(change, judgement)
         if self.sinks.is_used:
             self.sinks.take(change)
 
@@ -141,17 +150,39 @@ class Hub:
         """Whether reading pauses for the sake of somebody."""
         return self.hold.is_on or self.sinks.is_waiting
 
-    def _publish_left(self, change: Change) -> None:
+    def _publish_others(self, change: Change, judgement: Judgement, matched: Sequence[Match[Group]]) -> None:
+        """Tell those who do not get the change as it is: in other shapes, some columns, an error, or nothing."""
+        views = Views(self._payloads, change, as_text=self._limits.legacy_as_text)
+        told: set[Group] = set()
+        for group, ids in matched:
+            access = judgement.access(group.role)
+            if access.refuses(change.kind):
+                told.add(group)
+                self._add(group, views, group.concerned(change), access)
+            elif not (group.has_one_view and access.is_whole) and not access.denies(change.kind):
+                self._add(group, views, group.unguessed(ids, access.columns), access)
+        for group, _ in self._unfiltered.match(change) if judgement.refused else ():
+            access = judgement.access(group.role)
+            if group not in told and access.refuses(change.kind):
+                self._add(group, views, group.concerned(change), access)
+
+    def _publish_left(self, change: Change, judgement: Judgement) -> None:
         """Tell those whose filter a row has left by an UPDATE, if they want to know."""
         views = Views(self._payloads, change, as_text=self._limits.legacy_as_text)
         for group, ids in self._leaving.match_left(change):
-            if not group.level and not group.behind:
-                continue
-            if not group.pending:
-                group.pending_from = self.window.end - 1
-                self.flusher.note_dirty(group)
-            for key, data in views.messages(group, ids, is_left=True):
-                self.flusher.pending_bytes += group.add(key, data)
+            access = judgement.access(group.role)
+            if not access.denies(change.kind) and not access.refuses(change.kind):
+                self._add(group, views, group.unguessed(ids, access.columns), access, is_left=True)
+
+    def _add(self, group: Group, views: Views, ids: tuple[int, ...], access: Access, *, is_left: bool = False) -> None:
+        """Append to the pending tick of a group what it gets of a change."""
+        if not ids or (not group.level and not group.behind):
+            return
+        if not group.pending:
+            group.pending_from = self.window.end - 1
+            self.flusher.note_dirty(group)
+        for key, data in views.messages(group, ids, access, is_left=is_left):
+            self.flusher.pending_bytes += group.add(key, data)
 
     def batch_done(self, now_s: float) -> None:
         """End the tick if it may end, and trim the window; after each batch of envelopes."""
@@ -180,6 +211,7 @@ class Hub:
             self._groups[signature] = group
             if not group.asks:
                 self._index.add(group, signature.entries)
+                self._unfiltered.add(group, _unfiltered(signature))
                 self._leaving.add(group, _leaving(signature))
                 self._tells_left = bool(self._leaving)
         member = Member(outlet, group)
@@ -206,6 +238,7 @@ class Hub:
         if group.is_empty:
             if not group.asks:
                 self._index.remove(group, group.signature.entries)
+                self._unfiltered.remove(group, _unfiltered(group.signature))
                 self._leaving.remove(group, _leaving(group.signature))
                 self._tells_left = bool(self._leaving)
             del self._groups[group.signature]
@@ -286,3 +319,10 @@ class Hub:
 
 def _leaving(signature: Signature) -> tuple[Entry, ...]:
     return tuple(entry for entry in signature.entries if entry.leave and entry.conditions)
+
+
+def _unfiltered(signature: Signature) -> tuple[Entry, ...]:
+    """Return the filtered entries of a role without their filters; those that have none are in the index as it is."""
+    if signature.role is None:
+        return ()
+    return tuple(replace(entry, conditions=()) for entry in signature.entries if entry.conditions)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from pgcast.engine.groups import Rule
-    from pgcast.engine.ports import Catalog, PublishedTable
+    from pgcast.engine.ports import PublishedTable, Questions
     from pgcast.fanout.window import Window
     from pgcast.model.binding import Binding
     from pgcast.model.change import Change
@@ -36,7 +36,7 @@ EVERYTHING_SERVED = ServedTopics()
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*", re.ASCII)
 
 
-async def entries_of(bindings: Sequence[Binding], catalog: Catalog) -> tuple[Entry, ...]:
+async def entries_of(bindings: Sequence[Binding], catalog: Questions) -> tuple[Entry, ...]:
     """Check bindings against the catalog, and turn them into what the index takes.
 
     Raises:
@@ -50,7 +50,7 @@ async def entries_of(bindings: Sequence[Binding], catalog: Catalog) -> tuple[Ent
         return await _entries_of(bindings, await catalog.published_tables(is_fresh=True), catalog)
 
 
-async def note_on(entries: Sequence[Entry], catalog: Catalog) -> str | None:
+async def note_on(entries: Sequence[Entry], catalog: Questions) -> str | None:
     """Return what a client has to know of entries that are served, but not wholly.
 
     Raises:
@@ -61,7 +61,9 @@ async def note_on(entries: Sequence[Entry], catalog: Catalog) -> str | None:
     return blind_spots(entries, await catalog.published_tables())
 
 
-async def legacy_entries_of(rest: str, catalog: Catalog, served: ServedTopics = EVERYTHING_SERVED) -> tuple[Entry, ...]:
+async def legacy_entries_of(
+    rest: str, catalog: Questions, served: ServedTopics = EVERYTHING_SERVED
+) -> tuple[Entry, ...]:
     """Turn a topic of the oldest protocol, without `realtime:`, into entries; none if it can never match.
 
     `*`, `schema`, `schema:table`, or `schema:table:column=eq.value`. Names may contain colons: the longest schema and
@@ -125,7 +127,7 @@ def _split_by(rest: str, tables: Sequence[PublishedTable]) -> tuple[str | None, 
 
 
 async def _entries_of(
-    bindings: Sequence[Binding], tables: Sequence[PublishedTable], catalog: Catalog
+    bindings: Sequence[Binding], tables: Sequence[PublishedTable], catalog: Questions
 ) -> tuple[Entry, ...]:
     return tuple([await entry_of(binding, tables, catalog) for binding in bindings])
 

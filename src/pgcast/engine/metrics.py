@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pgcast.engine.node import Node
 
-LIMITS = ("messages", "payload", "presence", "presence_calls")
+LIMITS = ("messages", "payload", "presence", "presence_calls", "channels", "joins", "connections")
 """The names of the limits of what clients send."""
 
 _WAL_STATUSES = ("reserved", "extended", "unreserved", "lost")
@@ -89,6 +89,14 @@ class NodeCollector(Collector):
         yield _gauge("pgcast_window_readers", "Channels that are served from the window", len(hub.readers))
         yield _counter("pgcast_ticks", "Flushes to the sockets", hub.flusher.ticks)
         yield _counter("pgcast_writes", "Ticks written to a channel's socket", hub.flusher.writes)
+        yield _counter(
+            "pgcast_database_broadcasts", "Broadcasts from the database that were handed on", node.broadcasts.delivered
+        )
+        yield _counter(
+            "pgcast_database_broadcasts_dropped",
+            "Broadcasts from the database that could not be delivered",
+            node.broadcasts.dropped,
+        )
         yield _gauge("pgcast_marks", "Acknowledged positions that are kept", len(node.memory.acknowledged))
 
     def _rooms(self) -> Iterator[Metric]:

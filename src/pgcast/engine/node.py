@@ -13,31 +13,43 @@ from typing import TYPE_CHECKING
 import structlog
 
 from pgcast.channels.limits import Limits
+from pgcast.channels.rates import Rate
 from pgcast.channels.session import Session
-from pgcast.engine.acknowledged import Acknowledged
-from pgcast.engine.clients import Client, Memory, Surroundings
+from pgcast.engine.acknowledged import Acknowledged, Memory
+from pgcast.engine.authorization import Authorization
+from pgcast.engine.clients import Client, Surroundings
+from pgcast.engine.database_broadcasts import DatabaseBroadcasts, broadcast_of
 from pgcast.engine.decisions import Decisions
+from pgcast.engine.expiry import Expiries
 from pgcast.engine.hub import Hub, HubLimits
+from pgcast.engine.janitor import Janitor
 from pgcast.engine.pipeline import Pipeline
-from pgcast.engine.rooms import Rooms
+from pgcast.engine.replay import Replays
+from pgcast.engine.rooms import RoomKey, Rooms
 from pgcast.engine.snapshots import Snapshots
 from pgcast.engine.watch import LagLimits, Watch
-from pgcast.model.errors import SlotBusy, SlotLost
+from pgcast.model.errors import DatabaseError, SlotBusy, SlotLost
+from pgcast.model.messages import is_messages_table
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from pgcast.changes.payload import Payloads
     from pgcast.engine.acknowledged import Identity
     from pgcast.engine.backoff import Backoff
     from pgcast.engine.ports import Catalog, Database, Outlet
+    from pgcast.engine.standing import Expiring
     from pgcast.frames.codec import Serializer
+    from pgcast.model.claims import Claims
+    from pgcast.model.messages import DatabaseMessage
 
 log = structlog.get_logger()
 
 _BUSY_S = 10.0
 _BUSY_RETRY_S = 0.25
 _PING_S = 1.0
+_EXPIRE_S = 1.0
+_TABLES_SHOWN = 50
 _AGAIN_S = 1.0
 
 
@@ -50,12 +62,16 @@ class NodeLimits:
         client: What one client may ask for.
         lag: How much WAL may wait for the slot.
         max_clients: How many may be connected.
+        max_joins_per_s: How many joins there may be, all clients together, on average; 0 for no limit.
+        messages_h: For how many hours stored messages are kept; 0 to leave their table alone.
     """
 
     hub: HubLimits = field(default_factory=HubLimits)
     client: Limits = field(default_factory=Limits)
     lag: LagLimits = field(default_factory=LagLimits)
     max_clients: int = 16_384
+    max_joins_per_s: float = 0
+    messages_h: int = 0
 
 
 class Node:
@@ -66,12 +82,25 @@ class Node:
         payloads: What turns a change into the JSON of its message.
         limits: The bounds.
         backoff: How long to wait before the stream is opened again.
+        authorization: Who is asking, and what they may do; by default everybody may come, and there are no private
+            topics.
     """
 
-    def __init__(self, database: Database, payloads: Payloads, limits: NodeLimits, backoff: Backoff) -> None:
+    def __init__(
+        self,
+        database: Database,
+        payloads: Payloads,
+        limits: NodeLimits,
+        backoff: Backoff,
+        authorization: Authorization | None = None,
+    ) -> None:
         self.hub = Hub(payloads, limits.hub)
         self.rooms = Rooms(limits.hub.ring_bytes, self.hub.budget, gap_s=limits.hub.flush_gap_s, hold=self.hub.hold)
         self.pipeline = Pipeline(database, self.hub, backoff, self._tell_gap)
+        self.pipeline.relays.basin = self.rooms
+        self.broadcasts = DatabaseBroadcasts(
+            self.pipeline.relays, self._publish, max_payload_bytes=limits.client.max_payload_bytes
+        )
         self.watch = Watch(database.observer, self.pipeline, self.hub, limits.lag)
         self.clients: dict[Client, None] = {}
         self.is_draining = False
@@ -82,7 +111,22 @@ class Node:
         self._decisions = Decisions(database.catalog, self.hub.readers.serve_soon)
         self.hub.readers.ask = self._decisions
         self.memory = Memory(Acknowledged(limits.hub.window_s), limits.hub.window_s)
-        self._around = Surroundings(self.hub, self.rooms, database.catalog, self._snapshots, self.pipeline, self.memory)
+        self.authorization = Authorization() if authorization is None else authorization
+        self.joins = Rate(limits.max_joins_per_s)
+        self._expiries: Expiries[Expiring] = Expiries()
+        self._around = Surroundings(
+            self.hub,
+            self.rooms,
+            database.catalog,
+            self._snapshots,
+            self.pipeline,
+            self.memory,
+            Replays(database.messages, self.broadcasts, self.pipeline, lambda: self.hub.readers.passed_lsn),
+            self.authorization,
+            self._expiries,
+            self.joins,
+            self.limited,
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -124,15 +168,45 @@ class Node:
                 await self._database.source.drop_slot()
                 is_lost = True
             else:
-                return is_lost
+                break
+        if self.authorization.authenticator is not None:
+            await self.authorization.authenticator.load()
+            await self._say_what_waits()
+        return is_lost
 
     def follow(self) -> None:
         """Follow the stream that was opened, from now on."""
-        self._tasks = [
+        authenticator = self.authorization.authenticator
+        if authenticator is not None:
+            self._tasks.append(asyncio.create_task(_for_ever("key set", authenticator.run), name="key set"))
+        self._tasks += [
             asyncio.create_task(_for_ever("pings", self._ping), name="pings"),
+            asyncio.create_task(_for_ever("expiries", self._expire), name="expiries"),
             asyncio.create_task(_for_ever("watch", self.watch.run), name="watch"),
             asyncio.create_task(self.pipeline.run(), name="pipeline"),
         ]
+        if self._limits.messages_h:
+            janitor = Janitor(self._database.messages, self._limits.messages_h)
+            self._tasks.append(asyncio.create_task(janitor.run(), name="janitor"))
+
+    async def _say_what_waits(self) -> None:
+        """Say which tables wait for their policies to be applied: only some roles get their changes."""
+        try:
+            tables = await self._database.catalog.published_tables()
+        except DatabaseError as error:
+            log.debug("the tables with row level security could not be listed", error=error.message)
+            return
+        waiting = [
+            f"{table.schema}.{table.name}"
+            for table in tables
+            if table.is_secured and not is_messages_table(table.schema, table.name)
+        ]
+        if waiting:
+            log.warning(
+                "row level security is not evaluated for changes yet: these tables are only for roles that bypass it",
+                tables=waiting[:_TABLES_SHOWN],
+                count=len(waiting),
+            )
 
     @property
     def catalog(self) -> Catalog:
@@ -144,10 +218,41 @@ class Node:
         """Whether no further client may connect."""
         return len(self.clients) >= self._limits.max_clients
 
-    def connect(self, serializer: Serializer, outlet: Outlet, identity: Identity | None = None) -> Client:
-        """Begin the conversation with a client whose handshake is done; an identity lets it resume later."""
+    @property
+    def has_too_many_joins(self) -> bool:
+        """Whether there were so many joins lately that whoever connects could not join."""
+        now_s = asyncio.get_running_loop().time()
+        return bool(self.joins.limit_per_s) and not self.joins.has_room(now_s, 0)
+
+    def connect(
+        self,
+        serializer: Serializer,
+        outlet: Outlet,
+        identity: Identity | None = None,
+        *,
+        claims: Claims | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Client:
+        """Begin the conversation with a client whose handshake is done.
+
+        Args:
+            serializer: What it speaks.
+            outlet: Where its frames go.
+            identity: Lets it resume later.
+            claims: Who it is; None where nothing authenticates clients.
+            headers: Of the handshake, those that policies can read.
+        """
         session = Session(serializer, self._limits.client, self.limited)
-        client = Client(session, serializer, outlet, self._around, identity=identity, when_gone=self._forget)
+        client = Client(
+            session,
+            serializer,
+            outlet,
+            self._around,
+            identity=identity,
+            claims=claims,
+            headers=headers,
+            when_gone=self._forget,
+        )
         self.clients[client] = None
         return client
 
@@ -167,8 +272,10 @@ class Node:
         await self.pipeline.close()
         await self._decisions.close()
         await self._snapshots.close()
+        await self.authorization.close()
         await self._database.catalog.close()
         await self._database.observer.close()
+        await self._database.messages.close()
 
     async def _ping(self) -> None:
         """Once a second, ask those who can resume how far they have received, and forget those who stayed away."""
@@ -178,6 +285,17 @@ class Node:
             for client in list(self.clients):
                 client.ping_if_due()
             self.memory.acknowledged.expire(loop.time())
+
+    async def _expire(self) -> None:
+        """Once a second, end the channels whose tokens have expired."""
+        authenticator = self.authorization.authenticator
+        while authenticator is not None:
+            await asyncio.sleep(_EXPIRE_S)
+            for expiring in self._expiries.take_expired(authenticator.now()):
+                expiring.standing.expire(expiring.channel)
+
+    def _publish(self, message: DatabaseMessage) -> None:
+        self.rooms.publish(RoomKey(message.topic, message.is_private), broadcast_of(message), holds=True)
 
     def _forget(self, client: Client) -> None:
         self.clients.pop(client, None)

@@ -8,24 +8,27 @@ window held.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
 from pgcast.changes.payload import commit_timestamp
 from pgcast.changes.rows import make_row_reader
+from pgcast.engine.floor import Floor, floor_of
 from pgcast.engine.health import Health
 from pgcast.engine.hub import TICK_BYTES
 from pgcast.engine.partitions import Partitions, Turn, goes_stale
+from pgcast.engine.privileges import Privileges
+from pgcast.engine.relays import Relays
 from pgcast.model.change import Change, Transaction
 from pgcast.model.errors import NotPrepared, PgcastError, SlotLost, StreamEnded
 from pgcast.model.lsn import NO_LSN, format_lsn
 from pgcast.model.position import epoch_of
 from pgcast.wal.decoder import Decoder
 from pgcast.wal.envelope import KEEPALIVE, XLOG_DATA_HEADER, parse_keepalive
-from pgcast.wal.messages import Begin, Commit, RelationMessage, Truncate
+from pgcast.wal.messages import Begin, Commit, LogicalMessage, RelationMessage, Truncate, Watched
 from pgcast.wal.progress import Progress
+from pgcast.wal.watched import WatchedReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from pgcast.model.lsn import Lsn
     from pgcast.model.relation import Table
     from pgcast.wal.decoder import Message
+    from pgcast.wal.messages import RowReader
 
 log = structlog.get_logger()
 
@@ -44,23 +48,6 @@ _TURN_S = 0.005
 _LARGE_BYTES = 1 << 20
 _TABLES_S = 1.0
 _TABLES_POLL_S = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """The last change that the slot does not bring again, as the run that confirmed it knew.
-
-    Attributes:
-        epoch: Of the database.
-        confirmed: The slot's confirmed position.
-        commit_lsn: Of the last change before it, and
-        index: its number in its transaction.
-    """
-
-    epoch: str
-    confirmed: int
-    commit_lsn: int
-    index: int
 
 
 class _OpenAnew(StreamEnded):
@@ -75,6 +62,9 @@ class Pipeline:
         hub: Where changes go.
         backoff: How long to wait before the stream is opened again.
         when_lost: Called when changes may have been lost for everybody: the slot is new, or the database another one.
+
+    Attributes:
+        relays: Whom else the stream has something for.
     """
 
     def __init__(self, database: Database, hub: Hub, backoff: Backoff, when_lost: Callable[[], None]) -> None:
@@ -90,8 +80,10 @@ class Pipeline:
         self.slot_created = False
         self.transactions = 0
         self.reconnects = 0
+        self.relays = Relays()
         self._source = database.source
         self._catalog = database.catalog
+        self.privileges = Privileges(database.catalog, hub.sights)
         self._hub = hub
         self._backoff = backoff
         self._when_lost = when_lost
@@ -102,6 +94,7 @@ class Pipeline:
         self._again_from: Lsn | None = None  # how far what was read before has been read again
         self._interruption: PgcastError | None = None
         self._start_over_because = ""
+        self._begun: Begin | None = None  # the last transaction, wherever its changes are numbered
         self._fruitless = 0  # how many streams in a row ended for want of something, and brought nothing
         self._loop = asyncio.get_running_loop()
         self._status_timer: asyncio.TimerHandle | None = None
@@ -194,9 +187,11 @@ class Pipeline:
         is_first = not self.epoch
         is_new = start.slot_created or epoch != self.epoch or start.has_forked
         self.slot_created = start.slot_created
+        if epoch != self.epoch:
+            self.relays.since = start.written_lsn
         if is_new:
             # No position of what the server lacks may pass for one of what it wrote in its place.
-            floor = (self.progress.furthest, 0) if start.has_forked else self._floor_of(start, epoch)
+            floor = (self.progress.furthest, 0) if start.has_forked else floor_of(self.known_floor, start, epoch)
             self.progress.restart()
             self._hub.window.restart(floor)
             self.confirmed = NO_LSN
@@ -227,17 +222,6 @@ class Pipeline:
                 else "another slot, or another database: changes were lost; clients are told"
             )
             self._when_lost()
-
-    def _floor_of(self, start: StreamStart, epoch: str) -> tuple[int, int]:
-        """Return from where on the stream will bring everything: what the last run let go of, if that is known."""
-        known = self.known_floor
-        if (
-            known is not None
-            and not start.slot_created
-            and (known.epoch, known.confirmed) == (epoch, start.confirmed_lsn)
-        ):
-            return known.commit_lsn, known.index
-        return start.confirmed_lsn, 0
 
     def _broke(self, error: PgcastError) -> float:
         """Let go of a stream that has ended, or could not be opened; return how long to wait before the next one."""
@@ -289,6 +273,7 @@ class Pipeline:
         publish = self._publish
         taken = None if self._partitions is None else self._partitions.taken
         hub = self._hub
+        relays = self.relays
         clock = self._loop.time
         now_s = clock()
         turn_ends_s = now_s + _TURN_S
@@ -309,6 +294,9 @@ class Pipeline:
                     await hub.may_read()
             else:
                 await self._take_other(message, envelope)
+                if relays.basin is not None and relays.basin.is_full:
+                    await relays.make_room()
+                    await hub.may_read()
             if not number & 63:
                 now_s = clock()
                 if now_s > turn_ends_s:
@@ -346,18 +334,37 @@ class Pipeline:
             self._commit(message)
         elif isinstance(message, RelationMessage):
             # Rows that follow need the table, so the stream waits for the catalog; it is asked once per announcement.
-            self._know(await self._catalog.describe(message.relation))
+            table = await self._catalog.describe(message.relation)
+            await self.privileges.announced(table.relation.oid)
+            self._know(table)
         elif isinstance(message, Truncate):
             now_s = self._loop.time()
             for oid in message.relation_oids:
                 reader = self._decoder.readers.get(oid)
                 if reader is not None and (self._partitions is None or not self._partitions.taken.is_repeat(envelope)):
                     self._publish(reader.truncate(), 0, now_s)
+        elif isinstance(message, Watched):
+            self._take_watched(message.change, envelope)
+            if self._hub.is_full:
+                await self._hub.may_read()
+        elif isinstance(message, LogicalMessage):
+            self.relays.take_message(message, self.progress, self._begun)
+
+    def _take_watched(self, change: Change, envelope: bytes) -> None:
+        if self._partitions is not None and self._partitions.taken.is_repeat(envelope):
+            return
+        is_news = self.progress.index >= self.progress.skip
+        self._publish(change, len(change.record or b""), self._loop.time())
+        if is_news and self._begun is not None:
+            self.relays.take_insert(change, self._begun.final_lsn)
 
     def _know(self, table: Table) -> None:
         """Read the rows that follow as this table's."""
         self._tables[table.relation.oid] = table
-        self._decoder.readers[table.relation.oid] = make_row_reader(table)
+        reader: RowReader = make_row_reader(table)
+        if self.relays.watches(table):
+            reader = WatchedReader(reader)
+        self._decoder.readers[table.relation.oid] = reader
 
     async def _keep_tables_current(self) -> None:
         """Every second, learn what has changed about the tables without an announcement.
@@ -369,6 +376,7 @@ class Pipeline:
             tables = self._tables
             asked = dict(tables)
             try:
+                await self.privileges.refresh()
                 altered = await self._catalog.altered(asked.values()) if asked else {}
                 insert_lsn = (await self._catalog.snapshot()).insert_lsn if altered else NO_LSN
             except PgcastError as error:
@@ -411,6 +419,7 @@ class Pipeline:
             await self.interrupt(_OpenAnew("partitions of a published table have come or gone"))
 
     def _begin(self, begin: Begin) -> None:
+        self._begun = begin
         if self._partitions is not None and self._partitions.taken.begin(begin.xid, begin.final_lsn):
             self.progress.begin_again()
         else:

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from pgcast.engine.partitions import Attached
     from pgcast.matching.conditions import Question
     from pgcast.model.lsn import Lsn
+    from pgcast.model.messages import DatabaseMessage
     from pgcast.model.relation import Relation, Table, TypeShape
+    from pgcast.model.sight import Sight
     from pgcast.model.snapshot import Snapshot
 
 
@@ -28,6 +30,7 @@ class StreamStart:
         slot: The name of the replication slot.
         slot_created: Whether the slot was made by this call: nothing from before it can be delivered.
         confirmed_lsn: The slot's `confirmed_flush_lsn` before the stream started.
+        written_lsn: How far the WAL had been written when the stream started: whatever commits later lies beyond.
         has_forked: Whether the server lacks WAL that was taken over from its predecessor: it goes on differently.
     """
 
@@ -37,6 +40,7 @@ class StreamStart:
     slot: str
     slot_created: bool
     confirmed_lsn: Lsn
+    written_lsn: Lsn = NO_LSN
     has_forked: bool = False
 
 
@@ -110,6 +114,7 @@ class PublishedTable:
         oid: Its OID.
         columns: Its columns in order, `(name, type)`.
         identity: The columns of its replica identity, whose old values an UPDATE carries.
+        is_secured: Whether row level security is enabled on it.
     """
 
     oid: int
@@ -117,9 +122,44 @@ class PublishedTable:
     name: str
     columns: tuple[tuple[str, TypeShape], ...]
     identity: frozenset[str] = frozenset()
+    is_secured: bool = False
 
 
-class Catalog(Protocol):
+class Questions(Protocol):
+    """What a join asks of the database. Each call has a deadline and may be made concurrently."""
+
+    async def published_tables(self, *, is_fresh: bool = False) -> Sequence[PublishedTable]:
+        """Return all tables of the followed publications.
+
+        Args:
+            is_fresh: Ask the database after this call; otherwise the answer may be as old as a second.
+
+        Raises:
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+    async def canonical_text(self, type_shape: TypeShape, text: str) -> bytes:
+        """Cast a text to a type and return the text that the replication stream would carry for that value.
+
+        Raises:
+            BindingError: Postgres refuses the cast; the message is Postgres' own.
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+    async def decide(self, question: Question, values: Sequence[bytes | None]) -> Sequence[bool | None]:
+        """Return what Postgres says of each value: a comparison that only Postgres can make.
+
+        Raises:
+            BindingError: Postgres refuses the comparison, or one of the values, or takes too long; the message is
+                Postgres' own.
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+
+class Catalog(Questions, Protocol):
     """Questions to the database, over ordinary connections. Each call has a deadline and may be made concurrently."""
 
     async def describe(self, relation: Relation) -> Table:
@@ -152,11 +192,18 @@ class Catalog(Protocol):
         """
         ...
 
-    async def published_tables(self, *, is_fresh: bool = False) -> Sequence[PublishedTable]:
-        """Return all tables of the followed publications.
+    async def sights(self, oids: Collection[int], roles: Collection[str]) -> Mapping[str, Mapping[int, Sight]]:
+        """Return what each role may see of each table, by role and table's OID; what does not exist is missing.
 
-        Args:
-            is_fresh: Ask the database after this call; otherwise the answer may be as old as a second.
+        Raises:
+            DatabaseError: The database could not be asked.
+        """
+        ...
+
+    async def fingerprint_of_roles(self) -> str:
+        """Return a text that changes with whatever decides about sights and is announced by no table.
+
+        That is roles, their memberships and attributes, and the privileges on schemas.
 
         Raises:
             DatabaseError: The database could not be asked.
@@ -167,25 +214,6 @@ class Catalog(Protocol):
         """Return which partitions are attached below the tables that the publications name.
 
         Raises:
-            DatabaseError: The database could not be asked.
-        """
-        ...
-
-    async def canonical_text(self, type_shape: TypeShape, text: str) -> bytes:
-        """Cast a text to a type and return the text that the replication stream would carry for that value.
-
-        Raises:
-            BindingError: Postgres refuses the cast; the message is Postgres' own.
-            DatabaseError: The database could not be asked.
-        """
-        ...
-
-    async def decide(self, question: Question, values: Sequence[bytes | None]) -> Sequence[bool | None]:
-        """Return what Postgres says of each value: a comparison that only Postgres can make.
-
-        Raises:
-            BindingError: Postgres refuses the comparison, or one of the values, or takes too long; the message is
-                Postgres' own.
             DatabaseError: The database could not be asked.
         """
         ...
@@ -234,6 +262,41 @@ class Observer(Protocol):
         ...
 
 
+class MessageStore(Protocol):
+    """The database's own store of messages to the members of topics, over ordinary connections."""
+
+    async def recent(self, topic: str, since_ms: int, limit: int) -> tuple[list[DatabaseMessage], Snapshot]:
+        """Return the newest broadcasts to the private channels of a topic, oldest first, within a deadline.
+
+        Args:
+            topic: Without `realtime:`.
+            since_ms: None that is older, milliseconds since 1970-01-01 UTC.
+            limit: At most so many; fewer, if together they would be very large.
+
+        Returns:
+            The messages, and the snapshot by which they were looked for.
+
+        Raises:
+            DatabaseError: The database could not be asked, or has no such store.
+        """
+        ...
+
+    async def tend(self, keep_h: int) -> Sequence[str]:
+        """Prepare the store for the coming days, and let go of what is older than so many hours.
+
+        Returns:
+            What was done, a few words each; nothing where nothing was to be done, or no such store is there.
+
+        Raises:
+            DatabaseError: Something could not be done; the rest was.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close all connections; twice is safe."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """One database, as the engine knows it: what it reads from, whom it asks, and who watches.
@@ -243,12 +306,89 @@ class Database:
         catalog: Asked about tables, types and snapshots.
         observer: Looks at the slot.
         publications: Which are followed.
+        messages: Its store of messages.
     """
 
     source: ChangeSource
     catalog: Catalog
     observer: Observer
     publications: Sequence[str]
+    messages: MessageStore
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who wants to read or write on a private topic. Equal askers get the same answer.
+
+    Attributes:
+        role: The database role it acts as.
+        claims: All claims of its token, the text of a JSON object.
+        subject: The claim `sub`; empty without one.
+        headers: Those of its handshake or request that policies can read, the text of a JSON object.
+        topic: Without `realtime:`.
+    """
+
+    role: str
+    claims: str
+    subject: str
+    headers: str
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What the policies on `realtime.messages` say, for one way of access.
+
+    Attributes:
+        broadcast: For broadcasts.
+        presence: For presence.
+    """
+
+    broadcast: bool
+    presence: bool
+
+
+class Policies(Protocol):
+    """Asks the policies of private channels, as the client; any number of askers at once, within a deadline.
+
+    An error inside a policy is a denial, and so is a role that does not exist or that we may not switch to.
+    """
+
+    async def may_read(self, asker: Asker) -> Permission:
+        """Say what somebody may receive.
+
+        Raises:
+            PoliciesUnavailable: They could not be asked.
+        """
+        ...
+
+    async def may_write(self, asker: Asker) -> Permission:
+        """Say what somebody may send.
+
+        Raises:
+            PoliciesUnavailable: They could not be asked.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close all connections; twice is safe."""
+        ...
+
+
+class KeySource(Protocol):
+    """Where a key set (RFC 7517) comes from that may change."""
+
+    async def fetch(self) -> bytes:
+        """Return its text, within a deadline and a size.
+
+        Raises:
+            KeySetUnavailable: It could not be fetched; the message says why.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything; twice is safe."""
+        ...
 
 
 class Outlet(Protocol):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pgcast.changes.payload import Payloads
     from pgcast.engine.groups import Group, Member, Reading
+    from pgcast.engine.sights import Access, Sights
     from pgcast.fanout.window import Window
     from pgcast.matching.conditions import Ask
     from pgcast.matching.index import Entry
@@ -44,6 +45,7 @@ class Readers:
     Args:
         window: Where from.
         payloads: What turns a change into the JSON of its message.
+        sights: What the members' roles may see.
         as_text: Whether the oldest protocol's values go out as text.
 
     Attributes:
@@ -57,9 +59,10 @@ class Readers:
     when_served: Callable[[], None]
     ask: Ask | None = None
 
-    def __init__(self, window: Window, payloads: Payloads, *, as_text: bool) -> None:
+    def __init__(self, window: Window, payloads: Payloads, sights: Sights, *, as_text: bool) -> None:
         self._window = window
         self._payloads = payloads
+        self._sights = sights
         self._as_text = as_text
         self._members: dict[Member, None] = {}
         self._turn: asyncio.Handle | None = None
@@ -163,14 +166,15 @@ class Readers:
         size = 0
         is_waiting = False
         for change in changes:
-            found = _found(member.group, reading, change)
+            access = self._sights.judge(change.table).access(member.group.role)
+            found = _found(member.group, reading, change, access)
             if found is None:
                 is_waiting = True  # for Postgres; those behind it are looked at all the same, to be asked together
                 continue
             if is_waiting:
                 continue
             end += 1
-            for frame in self._frames(member.group, change, found):
+            for frame in self._frames(member.group, change, found, access):
                 parts += frame
                 size += sum(map(len, frame))
             if size > _CHUNK_BYTES:
@@ -190,14 +194,17 @@ class Readers:
             self.stop(member)
             self.when_level(member)
 
-    def _frames(self, group: Group, change: Change, found: Found) -> Iterator[tuple[bytes, ...]]:
+    def _frames(self, group: Group, change: Change, found: Found, access: Access) -> Iterator[tuple[bytes, ...]]:
         if not found.ids and not found.left:
             return
         views = Views(self._payloads, change, as_text=self._as_text)
         for ids, is_left in ((found.ids, False), (found.left, True)):
             if ids:
-                for key, data in views.messages(group, ids, is_left=is_left):
+                for key, data in views.messages(group, ids, access, is_left=is_left):
                     yield group.frame(key, data)
+
+
+_NOBODY = Found((), ())
 
 
 def _place(member: Member, reading: Reading, number: int) -> tuple[Group | Member, int]:
@@ -205,7 +212,7 @@ def _place(member: Member, reading: Reading, number: int) -> tuple[Group | Membe
     return (member.group if reading.rules is None else member), number
 
 
-def _found(group: Group, reading: Reading, change: Change) -> Found | None:
+def _found(group: Group, reading: Reading, change: Change, access: Access) -> Found | None:
     """Match one change with the bindings of one member; None while Postgres has not answered."""
     rules = reading.rules
 
@@ -213,5 +220,13 @@ def _found(group: Group, reading: Reading, change: Change) -> Found | None:
         rule = rules.get(entry.id) if rules is not None else None
         return rule is None or rule(change)
 
-    scan = group.scan
-    return Found((), ()) if scan is None else scan.match(change, may_want)
+    if group.scan is None or access.denies(change.kind):
+        return _NOBODY
+    if access.refuses(change.kind):
+        concerned = set(group.concerned(change))
+        ids = (entry.id for entry in group.signature.entries if entry.id in concerned and may_want(entry))
+        return Found(tuple(dict.fromkeys(ids)), ())
+    found = group.scan.match(change, may_want)
+    if found is None or access.columns is None:
+        return found
+    return Found(group.unguessed(found.ids, access.columns), group.unguessed(found.left, access.columns))

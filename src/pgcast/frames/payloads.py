@@ -21,6 +21,10 @@ DEFAULT_WAIT_MS: Final = 15_000
 MAX_WAIT_MS: Final = 20_000
 MAX_REPLAY: Final = 25
 
+OPAQUE: Final = "sb_"
+"""How keys begin that are no tokens: in place of a token they mean the connection's."""
+
+_STRING: Final = msgspec.json.Decoder(str | None)
 _BOOLEAN: Final = msgspec.json.Decoder(bool | str)
 _TEXT: Final = msgspec.json.Decoder(str | bool | int | float | None)
 _INTEGER: Final = msgspec.json.Decoder(int)
@@ -50,6 +54,7 @@ class JoinRequest:
 
     Attributes:
         is_legacy: There is no `config`: the oldest protocol, in which the topic itself is the binding.
+        token: The channel's own token; None where it has none.
         is_private: Broadcast and presence only between those whom the database's policies allow it.
         is_acked: Each broadcast is to be replied to.
         gets_own: Its own broadcasts come back to it.
@@ -64,6 +69,7 @@ class JoinRequest:
     """
 
     is_legacy: bool = False
+    token: str | None = None
     is_private: bool = False
     is_acked: bool = False
     gets_own: bool = False
@@ -85,7 +91,7 @@ def read_join(payload: Payload) -> JoinRequest:
     """
     join = read_object(payload)
     if "config" not in join:
-        return JoinRequest(is_legacy=True)
+        return JoinRequest(is_legacy=True, token=_token(join))
     config = _object(join["config"])
     broadcast = _object(config.get("broadcast"))
     presence = _object(config.get("presence"))
@@ -94,6 +100,7 @@ def read_join(payload: Payload) -> JoinRequest:
     replay = _replay(broadcast["replay"]) if has_replay else None
     wait_ms = read_or(_INTEGER, options.get("timeout"), 0)
     return JoinRequest(
+        token=_token(join),
         is_private=_boolean(config.get("private"), default=False),
         is_acked=_boolean(broadcast.get("ack"), default=False),
         gets_own=_boolean(broadcast.get("self"), default=False),
@@ -143,6 +150,24 @@ def read_presence(payload: Payload) -> PresenceRequest:
         return PresenceRequest(event.lower(), None, len(bytes(told)))
     texts = [write(name) + b":" + bytes(members[name]) for name in sorted(members) if name not in _OURS]
     return PresenceRequest(event.lower(), b",".join(texts), len(bytes(told)))
+
+
+def read_token(payload: Payload) -> str | None:
+    """Read the payload of an `access_token` push; None where there is no text in it.
+
+    Raises:
+        FrameError: The payload is no JSON object.
+    """
+    token: str | None = read_or(_STRING, read_object(payload).get("access_token"), None)
+    return token
+
+
+def _token(join: dict[str, msgspec.Raw]) -> str | None:
+    """Read a join's token: the old name wins over today's, unless that one says to use the connection's."""
+    token = read_or(_STRING, join.get("access_token"), None)
+    if token is not None and token.strip().startswith(OPAQUE):
+        return None
+    return read_or(_STRING, join.get("user_token"), None) or token or None
 
 
 def _replay(value: msgspec.Raw) -> Replay | None:

@@ -62,7 +62,9 @@ class Entry:
         return kind in self.kinds and self.concerns_table(table)
 
     def concerns_table(self, table: Table) -> bool:
-        """Say whether a table is one of those that it is about."""
+        """Say whether a table is one of those that it is about; one that is internal must be named."""
+        if table.is_internal and None in {self.schema, self.table}:
+            return False
         return self.schema in {None, table.schema} and self.table in {None, table.name}
 
     def wants(self, change: Change) -> bool:
@@ -144,7 +146,11 @@ class Index(Generic[Target]):
             self._routes.clear()  # tables that are announced anew leave their old routes behind
         schema, name = table.schema, table.name
         wheres = ((schema, name), (schema, None), (None, name), (None, None))
-        places = [place for where in wheres if (place := self._places.get(where)) is not None]
+        places = [
+            place
+            for where in wheres[: 1 if table.is_internal else None]
+            if (place := self._places.get(where)) is not None
+        ]
         route = self._routes[table, kind] = _Route(table, kind, places)
         return route
 

@@ -7,10 +7,13 @@
     │   └── FrameError            from a client: a message of the realtime protocol
     ├── BindingError              a `postgres_changes` entry that cannot be served
     ├── TokenError                a token that is missing or not to be trusted
+    │   └── UnknownKey            it names a key that is not known, yet
+    ├── KeySetUnavailable         the keys that verify tokens cannot be fetched
     ├── GapDetected               changes were lost, or are no longer held: read the tables again
     └── DatabaseError             Postgres refused, or could not be reached
         ├── ConnectionFailed      no connection: address, password, pg_hba, TLS, too many connections
         ├── NotPrepared           the database lacks something; the hint says what to run
+        ├── PoliciesUnavailable   the policies of private channels cannot be asked
         ├── SlotBusy              another consumer holds the slot (SQLSTATE 55006)
         ├── SlotLost              the slot is missing or was invalidated
         └── StreamEnded           the replication stream ended; reading may be tried again
@@ -73,14 +76,39 @@ class BindingError(PgcastError):
 class TokenError(PgcastError):
     """A token that is missing or not to be trusted.
 
-    `code` is the code of a join's error reply (`InvalidJWTToken`, `MalformedJWT`, ...), and differs per instance.
+    `join_code` is the code of a join's error reply (`InvalidJWTToken`, `MalformedJWT`, ...), and differs per instance;
+    `told` is what a channel is told, where it is more than a handshake is told.
     """
 
     code = "InvalidJWTToken"
 
-    def __init__(self, message: str, *, code: str = "InvalidJWTToken", hint: str = "") -> None:
+    def __init__(self, message: str, *, code: str = "InvalidJWTToken", hint: str = "", told: str = "") -> None:
         super().__init__(message, hint=hint)
         self.join_code = code
+        self.told = told or message
+
+    @property
+    def reason(self) -> str:
+        """The reason of a refused join, `Code: text`."""
+        return f"{self.join_code}: {self.told}"
+
+
+class UnknownKey(TokenError):
+    """A token names a key that is not known: it may come with the next look at the key set."""
+
+    code = "UnknownSigningKey"
+
+
+class KeySetUnavailable(PgcastError):
+    """The keys that verify tokens cannot be fetched, which will pass."""
+
+    code = "KeySetUnavailable"
+    retryable = True
+
+    @property
+    def reason(self) -> str:
+        """The reason of a refused join, `Code: text`."""
+        return f"{self.code}: {self.message}"
 
 
 class GapDetected(PgcastError):
@@ -106,6 +134,19 @@ class NotPrepared(DatabaseError):
     """The database lacks something that the hint says how to add."""
 
     code = "DatabaseNotPrepared"
+
+
+class PoliciesUnavailable(DatabaseError):
+    """The policies of private channels cannot be asked: so nobody knows who may read or write there.
+
+    `reason` is what a refused join says, `Code: text`.
+    """
+
+    code = "PoliciesUnavailable"
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class SlotBusy(DatabaseError):

@@ -101,12 +101,14 @@ class Table:
         types: One for each of the relation's columns, in the same order.
         primary_key: The places (from 0) of the primary key's columns in `relation.columns`, ascending; may be empty.
         has_row_security: Whether row level security is enabled on the table.
+        is_internal: Whether its changes are only for those who name it: not for whoever wants a whole schema, or all.
     """
 
     relation: Relation
     types: tuple[TypeShape, ...]
     primary_key: tuple[int, ...] = ()
     has_row_security: bool = False
+    is_internal: bool = False
 
     @property
     def schema(self) -> str:

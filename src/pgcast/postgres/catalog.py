@@ -20,12 +20,14 @@ import psycopg
 from pgcast.engine.partitions import Attached
 from pgcast.engine.ports import PublishedTable
 from pgcast.model.errors import BindingError, DatabaseError
+from pgcast.model.messages import MESSAGES_SCHEMA, MESSAGES_TABLE, is_messages_table
 from pgcast.model.relation import ReplicaIdentity, Table, TypeShape
 from pgcast.model.snapshot import Snapshot, parse_snapshot
 from pgcast.postgres.collations import collated, collations_of
 from pgcast.postgres.identities import identities_of
 from pgcast.postgres.judging import judge
 from pgcast.postgres.pool import Pool
+from pgcast.postgres.privileges import fingerprint_of_roles, sights_of
 from pgcast.postgres.refusals import quote_identifier, server_text, translate
 from pgcast.postgres.types import FIRST_USER_OID, UNKNOWN, shapes_of
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from pgcast.matching.conditions import Question
     from pgcast.model.relation import Relation
+    from pgcast.model.sight import Sight
     from pgcast.postgres.connection import Target
 
 _CONNECTIONS: Final = 4
@@ -55,7 +58,10 @@ _SERVER_CLASSES: Final = frozenset({"08", "3D", "28", "53", "57", "58"})
 _KEY: Final = """
     SELECT c.relrowsecurity, c.relkind = 'p', ARRAY(
         SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
-        WHERE i.indrelid = c.oid AND i.indisprimary)
+        WHERE i.indrelid = c.oid AND i.indisprimary),
+        EXISTS (SELECT FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent
+                JOIN pg_namespace n ON n.oid = p.relnamespace
+                WHERE h.inhrelid = c.oid AND n.nspname = 'realtime' AND p.relname = 'messages')
     FROM pg_class c WHERE c.oid = $1::oid
 """
 
@@ -88,7 +94,7 @@ _SNAPSHOT_BELOW_13: Final = "SELECT txid_current_snapshot()::text, pg_current_wa
 # to_jsonb reads columns that a version lacks as NULL. A table in two publications comes once, with the columns of both.
 _PUBLISHED: Final = """
     SELECT c.oid::int8, n.nspname, c.relname, ARRAY_AGG(a.attname::text ORDER BY a.attnum),
-           ARRAY_AGG(a.atttypid::int8 ORDER BY a.attnum)
+           ARRAY_AGG(a.atttypid::int8 ORDER BY a.attnum), c.relrowsecurity
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -98,7 +104,7 @@ _PUBLISHED: Final = """
         AND coalesce(to_jsonb(t) -> 'attnames' ? a.attname::text, true)
         AND (coalesce(to_jsonb(a) ->> 'attgenerated', '') = ''
              OR current_setting('server_version_num')::int >= 180000))
-    GROUP BY c.oid, n.nspname, c.relname ORDER BY n.nspname, c.relname
+    GROUP BY c.oid, n.nspname, c.relname, c.relrowsecurity ORDER BY n.nspname, c.relname
 """
 
 # A publication of all tables names all roots where partitions are published as rows of theirs; else each leaf for
@@ -147,18 +153,23 @@ class PostgresCatalog:
 
         A partition's own identity decides which old values are written, while its root's is announced. So of a
         partitioned table's identity only those columns are left that every leaf's identity has.
+
+        The partitions of `realtime.messages` come as that table, whose changes are only for those who name it.
         """
         try:
             shapes = await shapes_of(self._pool, {column.type_oid for column in relation.columns})
             collations = await collations_of(self._pool, [relation.oid])
             cursor = await self._pool.ask(_KEY, [relation.oid])
-            has_row_security, is_partitioned, key = await cursor.fetchone() or (False, False, [])
+            has_row_security, is_partitioned, key, is_stored = await cursor.fetchone() or (False, False, [], False)
             leaves: list[tuple[list[str]]] = []
             if is_partitioned:
                 cursor = await self._pool.ask(_LEAF_IDENTITIES, [relation.oid])
                 leaves = await cursor.fetchall()
         except psycopg.Error as error:
             raise translate(error, self._names, otherwise=DatabaseError) from error
+        is_internal = is_stored or is_messages_table(relation.schema, relation.name)
+        if is_internal:
+            relation = replace(relation, schema=MESSAGES_SCHEMA, name=MESSAGES_TABLE)
         return Table(
             relation=_covered(relation, [names for (names,) in leaves]),
             types=tuple(
@@ -166,6 +177,7 @@ class PostgresCatalog:
             ),
             primary_key=_key_places(relation, key),
             has_row_security=has_row_security,
+            is_internal=is_internal,
         )
 
     async def altered(self, tables: Collection[Table]) -> Mapping[int, Table]:
@@ -209,6 +221,20 @@ class PostgresCatalog:
                 self._asking.add_done_callback(self._answered)
             await asyncio.shield(self._asking)
         return self._published[1]
+
+    async def sights(self, oids: Collection[int], roles: Collection[str]) -> Mapping[str, Mapping[int, Sight]]:
+        """Return what each role may see of each table, by role and table; what does not exist is missing."""
+        try:
+            return await sights_of(self._pool, oids, roles)
+        except psycopg.Error as error:
+            raise translate(error, self._names, otherwise=DatabaseError) from error
+
+    async def fingerprint_of_roles(self) -> str:
+        """Return a text that changes with whatever decides about sights and is announced by no table."""
+        try:
+            return await fingerprint_of_roles(self._pool)
+        except psycopg.Error as error:
+            raise translate(error, self._names, otherwise=DatabaseError) from error
 
     async def attached(self) -> Attached:
         """Return which partitions are attached below the tables that the publications name; from version 13 on."""
@@ -287,23 +313,27 @@ class PostgresCatalog:
         try:
             cursor = await self._pool.ask(_PUBLISHED, [list(self._names.publications)])
             rows = await cursor.fetchall()
-            shapes = await shapes_of(self._pool, {type_oid for *_, type_oids in rows for type_oid in type_oids})
+            shapes = await shapes_of(self._pool, {type_oid for *_, type_oids, _ in rows for type_oid in type_oids})
             collations = await collations_of(self._pool, [oid for oid, *_ in rows])
             identities = await identities_of(self._pool, [oid for oid, *_ in rows])
         except psycopg.Error as error:
             raise translate(error, self._names, otherwise=DatabaseError) from error
+        # Of the partitions of `realtime.messages` one stands for all, under the table's name.
+        stored = next((oid for oid, schema, name, *_ in rows if is_messages_table(schema, name)), None)
         tables = [
             PublishedTable(
                 oid=oid,
                 schema=schema,
-                name=name,
+                name=MESSAGES_TABLE if oid == stored else name,
                 columns=tuple(
                     (column, collated(shapes[type_oid], oid, column, collations))
                     for column, type_oid in zip(columns, type_oids, strict=True)
                 ),
                 identity=identities.get(oid, frozenset()),
+                is_secured=is_secured,
             )
-            for oid, schema, name, columns, type_oids in rows
+            for oid, schema, name, columns, type_oids, is_secured in rows
+            if oid == stored or not is_messages_table(schema, name)
         ]
         self._published = (now, tables)
 

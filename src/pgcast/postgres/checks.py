@@ -16,6 +16,7 @@ import psycopg
 from pgcast.model.errors import DatabaseError
 from pgcast.postgres.connection import connect_replication, connect_sql, within
 from pgcast.postgres.findings import Finding, error, info, ok, warning
+from pgcast.postgres.message_checks import check_messages
 from pgcast.postgres.publications import create_publication_sql, list_publications
 from pgcast.postgres.refusals import WAL_LEVEL_SQL, quote_identifier, translate
 from pgcast.postgres.slots import PLUGIN, Slot, drop_slot_sql, list_slots
@@ -73,6 +74,7 @@ async def _ask_all(connection: SqlConnection, target: Target, slot: str, publica
         await _check_free_slots(connection, slots, slot),
         *(_check_publication(name, existing) for name in publications),
         *await check_tables(connection, publications),
+        *await check_messages(connection, target, publications),
         _check_slot(slot, slots),
         await _check_synchronous_standbys(connection),
     ]

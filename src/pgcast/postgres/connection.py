@@ -40,6 +40,9 @@ SESSION_OPTIONS: Final = (
     " -c extra_float_digits=3 -c client_encoding=UTF8 -c quote_all_identifiers=off -c search_path="
 )
 
+# Functions that a policy calls look for tables where their author expects them.
+_POLICY_OPTIONS: Final = "-c timezone=UTC -c client_encoding=UTF8"
+
 # A dead peer is noticed within about a minute. A target's own values win.
 _DEFAULTS: Final = MappingProxyType(
     {
@@ -144,7 +147,7 @@ def replication_conninfo(target: Target) -> str:
     return make_conninfo("", **_parameters(target), replication="database")
 
 
-def _parameters(target: Target) -> dict[str, str]:
+def _parameters(target: Target, options: str = SESSION_OPTIONS) -> dict[str, str]:
     # A later -c wins over an earlier one. The user's come first, in full: hosted services and poolers read their own
     # words there, such as endpoint=.
     theirs = target.options or os.environ.get("PGOPTIONS", "")
@@ -160,7 +163,7 @@ def _parameters(target: Target) -> dict[str, str]:
         **_DEFAULTS,
         **target.others,
         **{name: value for name, value in named.items() if value},
-        "options": f"{theirs} {SESSION_OPTIONS}".strip(),
+        "options": f"{theirs} {options}".strip(),
         "client_encoding": "UTF8",
     }
 
@@ -175,6 +178,16 @@ async def connect_sql(target: Target, *, timeout_s: float) -> SqlConnection:
         NotPrepared: The role may not connect; the hint says how it may.
     """
     return await _connect(target, sql_conninfo(target), AsyncRawCursor, timeout_s)
+
+
+async def connect_for_policies(target: Target, *, timeout_s: float) -> SqlConnection:
+    """Open a connection as `connect_sql` does, with the search_path of the database or the role.
+
+    Raises:
+        ConnectionFailed: No connection.
+        NotPrepared: The role may not connect; the hint says how it may.
+    """
+    return await _connect(target, make_conninfo("", **_parameters(target, _POLICY_OPTIONS)), AsyncRawCursor, timeout_s)
 
 
 async def connect_replication(target: Target, *, timeout_s: float) -> SqlConnection:

@@ -40,8 +40,14 @@ _READ_LIMIT_BYTES: Final = 256 * 1024
 
 # Postgres answers a start at once; ten seconds are for a machine under load.
 _FAILOVER_FROM: Final = 170_000
+_MESSAGES_FROM: Final = 140_000
 _START_TIMEOUT_S: Final = 10.0
 _FINISH_S: Final = 1.0
+
+# A commit record that is written after this question begins at or beyond its answer.
+_WRITTEN: Final = (
+    "SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END)::text"
+)
 
 # Making a slot waits for all transactions of the cluster that were writing when it began.
 _CREATE_TIMEOUT_S: Final = 300.0
@@ -53,15 +59,17 @@ _NUDGE_AFTER_S: Final = 0.02
 _MISSES_COMMITS_FROM: Final = 160000
 
 
-def start_replication_command(slot: str, after: Lsn, publications: Sequence[str]) -> str:
+def start_replication_command(slot: str, after: Lsn, publications: Sequence[str], server_version: int) -> str:
     """Return the command that starts the stream.
 
-    The names of the publications are SQL identifiers, separated by commas, inside one literal: quoted twice.
+    The names of the publications are SQL identifiers, separated by commas, inside one literal: quoted twice. What
+    programs write with `pg_logical_emit_message` is asked for where pgoutput passes it on.
     """
     names = ",".join(quote_identifier(name) for name in publications)
+    messages = ", messages 'true'" if server_version >= _MESSAGES_FROM else ""
     return (
         f"START_REPLICATION SLOT {quote_identifier(slot)} LOGICAL {format_lsn(after)}"
-        f" (proto_version '1', publication_names {quote_literal(names)})"
+        f" (proto_version '1', publication_names {quote_literal(names)}{messages})"
     )
 
 
@@ -208,6 +216,7 @@ class ReplicationSource:
         has_forked = False
         if identity == self._identity and self._timeline is not None:
             has_forked = await within(_START_TIMEOUT_S, lacks(connection, system, taken, self._timeline))
+        written_lsn = await within(_START_TIMEOUT_S, _written(connection))
         confirmed_lsn = await self._create_slot(connection) if slot is None else self._usable(slot).confirmed_lsn
         if self._identity not in {None, identity} or has_forked:
             after = NO_LSN  # it is a place in another history
@@ -228,6 +237,7 @@ class ReplicationSource:
             slot=self._slot,
             slot_created=slot is None,
             confirmed_lsn=confirmed_lsn,
+            written_lsn=written_lsn,
             has_forked=has_forked,
         )
 
@@ -300,9 +310,16 @@ class ReplicationSource:
             self._has_untranslatable = False
             encoding = await read_unconverted(connection)
             self._transcoder = Transcoder(encoding)
-        command = start_replication_command(self._slot, after, self._publications)
+        command = start_replication_command(self._slot, after, self._publications, connection.info.server_version)
         connection.pgconn.send_query(command.encode(encoding, "replace"))
         results = await connection.wait(generators.execute(connection.pgconn))
         if results[-1].status != pq.ExecStatus.COPY_BOTH:
             raise error_from_result(results[-1])
         return CopyBoth(connection.pgconn, read_limit_bytes=self._read_limit_bytes)
+
+
+async def _written(connection: SqlConnection) -> Lsn:
+    """Return how far the WAL has been written."""
+    cursor = await connection.execute(_WRITTEN)
+    (written_lsn,), *_ = await cursor.fetchall()
+    return parse_lsn(written_lsn)

@@ -117,6 +117,7 @@ class Connection(asyncio.Protocol):
         self._is_text = False
         self._has_sent_eof = False
         self._close_timer: asyncio.TimerHandle | None = None
+        self._deciding: asyncio.Task[None] | None = None
 
     # What asyncio says
 
@@ -138,6 +139,9 @@ class Connection(asyncio.Protocol):
         if self._close_timer is not None:
             self._close_timer.cancel()
             self._close_timer = None
+        if self._deciding is not None:
+            self._deciding.cancel()
+            self._deciding = None
         if self._conversation is not None:
             close = self._websocket.close_rcvd
             self._conversation.gone(None if close is None else close.code)
@@ -213,23 +217,39 @@ class Connection(asyncio.Protocol):
     def _answer_handshake(self, request: Request) -> None:
         self.address = self._address_of(request)
         response = self._websocket.accept(request)
-        if response.status_code == 101:
-            headers = {name.lower(): value for name, value in request.headers.raw_items()}
-            refusal = self._switchboard.admit()
-            decision = refusal or self._doorkeeper.decide(request.path, headers)
-            if isinstance(decision, Admission):
-                self._websocket.send_response(response)
-                self._flush()
-                self._conversation = self._switchboard.connect(decision, self)
-                return
-            log.info(
-                "handshake refused",
-                status=decision.status,
-                error=decision.error or "unknown vsn",
-                client=self.address,
-            )
-            response = _refused(decision)
-        self._websocket.send_response(response)
+        if response.status_code != 101:
+            self._websocket.send_response(response)
+            return
+        headers = {name.lower(): value for name, value in request.headers.raw_items()}
+        decision = self._switchboard.admit() or self._doorkeeper.decide(request.path, headers)
+        if decision is not None:
+            self._decided(response, decision)
+            return
+        deciding = self._decide_later(response, request.path, headers)
+        self._deciding = asyncio.get_running_loop().create_task(deciding, name="handshake")
+
+    async def _decide_later(self, response: Response, path: str, headers: dict[str, str]) -> None:
+        """Answer a handshake whose decision takes a while; the client has nothing to say before it."""
+        decision = await self._doorkeeper.decide_later(path, headers)
+        self._deciding = None
+        if self._transport is None or self._close_timer is not None:
+            return
+        self._decided(response, self._switchboard.admit() or decision)
+        self._flush()
+
+    def _decided(self, response: Response, decision: Admission | Refusal) -> None:
+        if isinstance(decision, Admission):
+            self._websocket.send_response(response)
+            self._flush()
+            self._conversation = self._switchboard.connect(decision, self)
+            return
+        log.info(
+            "handshake refused",
+            status=decision.status,
+            error=decision.error or "unknown vsn",
+            client=self.address,
+        )
+        self._websocket.send_response(_refused(decision))
 
     def _address_of(self, request: Request) -> str:
         headers = request.headers

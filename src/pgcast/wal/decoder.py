@@ -16,7 +16,7 @@ from pgcast.model.errors import ReplicationWireError
 from pgcast.model.lsn import Lsn
 from pgcast.model.relation import Column, Relation, ReplicaIdentity
 from pgcast.wal.envelope import POSTGRES_EPOCH_US
-from pgcast.wal.messages import Begin, Commit, LogicalMessage, Origin, RelationMessage, Truncate, TypeMessage
+from pgcast.wal.messages import Begin, Commit, LogicalMessage, Origin, RelationMessage, Truncate, TypeMessage, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pgcast.model.change import Change
     from pgcast.wal.messages import RowReader
 
-Message: TypeAlias = Begin | Commit | Origin | RelationMessage | TypeMessage | Truncate | LogicalMessage
-"""Every message but a row change."""
+Message: TypeAlias = Begin | Commit | Origin | RelationMessage | TypeMessage | Truncate | LogicalMessage | Watched
+"""Every message but a row change, unless its relation's reader calls it watched."""
 
 _INSERT: Final = ord("I")
 _UPDATE: Final = ord("U")

@@ -92,6 +92,13 @@ class LogicalMessage:
     content: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A row change that somebody watches for, beside those who have asked for changes."""
+
+    change: Change
+
+
 class RowReader(Protocol):
     """Makes changes of one relation's tuples.
 
@@ -99,7 +106,7 @@ class RowReader(Protocol):
     struct.error where the bytes do not fit; the decoder names them all alike.
     """
 
-    def insert(self, data: bytes, at: int) -> Change:
+    def insert(self, data: bytes, at: int) -> Change | Watched:
         """Read the tuple of an Insert."""
         ...
 

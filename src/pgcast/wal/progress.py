@@ -2,6 +2,9 @@
 
 After a crash of Postgres, and below 17 after a clean restart too, the slot may stand before what was confirmed; a
 connection that breaks inside a transaction brings the whole of it again. Repeats are known by (commit LSN, index).
+
+What programs wrote with `pg_logical_emit_message` has no index, for clients know the changes' numbers. It is known by
+its own LSN: within a transaction they ascend.
 """
 
 from __future__ import annotations
@@ -20,7 +23,17 @@ class Progress:
         ended: The end LSN of the last complete transaction: where a new stream may start.
     """
 
-    __slots__ = ("_done_index", "_done_lsn", "commit_lsn", "ended", "index", "received", "skip")
+    __slots__ = (
+        "_done_index",
+        "_done_lsn",
+        "_last_loose",
+        "_last_message",
+        "commit_lsn",
+        "ended",
+        "index",
+        "received",
+        "skip",
+    )
 
     def __init__(self) -> None:
         self.received = NO_LSN
@@ -31,6 +44,9 @@ class Progress:
         # Of the transaction with this commit LSN, so many changes have been taken over; of later ones none.
         self._done_lsn = NO_LSN
         self._done_index = 0
+        # The last message of a transaction, by the commit's LSN and its own; and the last one outside of all.
+        self._last_message = (NO_LSN, NO_LSN)
+        self._last_loose = NO_LSN
 
     @property
     def furthest(self) -> Lsn:
@@ -58,6 +74,21 @@ class Progress:
         self.index = self._done_index
         self.skip = 0
 
+    def take_message(self, lsn: Lsn, commit_lsn: Lsn | None) -> bool:
+        """Take a message over; say whether it is news.
+
+        Args:
+            lsn: Where it stands in the WAL.
+            commit_lsn: Of its transaction; None if it belongs to none: such messages come in the order of the WAL.
+        """
+        if commit_lsn is None:
+            is_news = lsn > self._last_loose
+            self._last_loose = max(self._last_loose, lsn)
+            return is_news
+        is_news = (commit_lsn, lsn) > self._last_message
+        self._last_message = max(self._last_message, (commit_lsn, lsn))
+        return is_news
+
     def commit(self, end_lsn: Lsn) -> bool:
         """The open transaction is complete; say whether that is news."""
         self._note_done()
@@ -74,6 +105,8 @@ class Progress:
         """Another history begins: nothing that was taken over counts any more."""
         self.received = self.commit_lsn = self.ended = self._done_lsn = NO_LSN
         self.index = self.skip = self._done_index = 0
+        self._last_message = (NO_LSN, NO_LSN)
+        self._last_loose = NO_LSN
 
     def _note_done(self) -> None:
         if self.commit_lsn > self._done_lsn:

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute, Match
 from pgcast.channels.rates import Rate
 from pgcast.engine.rooms import RoomKey
 from pgcast.frames.broadcast import Broadcast, is_json
-from pgcast.model.errors import TokenError
+from pgcast.model.errors import KeySetUnavailable, PoliciesUnavailable, TokenError
 from pgcast.web.batch import blank, read_batch
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Authorize(Protocol):
 
         Raises:
             TokenError: There is no token, or it is not to be trusted.
+            KeySetUnavailable: That cannot be told at present.
         """
         ...
 
@@ -77,7 +78,11 @@ class MayPublish(Protocol):
     async def __call__(
         self, topics: Collection[str], claims: Claims | None, headers: Mapping[str, str]
     ) -> Collection[str]:
-        """Return those of the topics, without `realtime:`, in whose private rooms the caller may publish."""
+        """Return those of the topics, without `realtime:`, in whose private rooms the caller may publish.
+
+        Raises:
+            PoliciesUnavailable: That cannot be told at present.
+        """
         ...
 
 
@@ -147,6 +152,8 @@ class BroadcastRoute(BaseRoute):
         except TokenError as error:
             log.info("a broadcast over HTTP was refused", reason=error.message)
             raise _Refused(401, {"message": "Unauthorized"}) from None
+        except KeySetUnavailable as error:
+            raise _Refused(503, {"message": error.message}) from None
         if rest in {b"", b"/"}:
             await self._take_batch(request, claims)
         else:
@@ -160,8 +167,16 @@ class BroadcastRoute(BaseRoute):
             raise _Refused(422, entries)
         self._count(request, len(entries), "Too many messages to broadcast, please reduce the batch size")
         private = {entry.topic for entry in entries if entry.is_private}
-        allowed = await self._may_publish(private, claims, request.headers) if private else ()
+        allowed = await self._allowed(private, claims, request)
         await self._publish([entry for entry in entries if not entry.is_private or entry.topic in allowed])
+
+    async def _allowed(self, topics: Collection[str], claims: Claims | None, request: Request) -> Collection[str]:
+        """Return those of some private topics to which the caller may send."""
+        try:
+            return await self._may_publish(topics, claims, request.headers) if topics else ()
+        except PoliciesUnavailable as error:
+            log.warning("a private broadcast over HTTP could not be decided", error=error.message)
+            raise _Refused(503, {"message": error.reason}) from None
 
     async def _publish(self, entries: Sequence[Entry]) -> None:
         for number, entry in enumerate(entries, start=1):
@@ -185,7 +200,7 @@ class BroadcastRoute(BaseRoute):
             if not is_json(payload):
                 raise _Refused(422, {"message": "The body is not JSON"})
         self._count(request, 1, "You have exceeded your rate limit")
-        if key.is_private and topic not in await self._may_publish({topic}, claims, request.headers):
+        if key.is_private and topic not in await self._allowed({topic}, claims, request):
             raise _Refused(403, {"message": "Unauthorized"})
         self._rooms.publish(key, Broadcast(event, payload, is_json=not is_binary))
 

@@ -11,6 +11,7 @@
 //   heartbeat_ms  how often the client asks whether the server is there; the package's own choice if it is missing
 //   follows       keep `since` in every binding at the last change's commit_timestamp, so that a rejoin resumes there
 //   converts      realtime-js-1-7-5: convert records with the package's own Transformers, as supabase-js 1 did
+//   token         the first token for channels, as `setAuth` takes it; the key if it is missing
 //   channels      topics as an application names them, without "realtime:"; `bindings` are those of postgres_changes, and
 //                 a filter that is a list of calls, [["eq", "id", 1], ...], is built with the package's own filter builder;
 //                 `config` is the channel's own, for example {"private": true}; `broadcasts` are events to listen for, and
@@ -23,7 +24,7 @@
 // {"left", "topic"}, {"log"} for what the client says on the console, {"crash"} when it threw where no application could
 // have caught it. Bytes are {"hex": "ff00"}.
 // Lines in: {"join": {a channel as above}}, {"leave": topic}, {"send" | "httpSend": [event, payload], "topic"},
-// {"track": payload, "topic"}, {"untrack": true, "topic"}. Ends when standard input does, or by SIGTERM.
+// {"track": payload, "topic"}, {"untrack": true, "topic"}, {"setAuth": token}. Ends when standard input does, or by SIGTERM.
 
 import { createInterface } from "node:readline";
 import { format } from "node:util";
@@ -89,6 +90,7 @@ function today(client, { follows }, postgresChangesFilter) {
     async leave(topic) {
       print({ left: await client.removeChannel(joined.get(topic)), topic });
     },
+    setAuth: (token) => (client.realtime ?? client).setAuth(token),
   };
 }
 
@@ -124,6 +126,7 @@ function before(client, { converts }, { convertChangeData }) {
     act({ topic, send: [event, payload] }) {
       joined.get(topic).push("broadcast", { type: "broadcast", event, payload });
     },
+    setAuth: (token) => client.setAuth(token),
     leave(topic) {
       joined.get(topic).unsubscribe().receive("ok", () => print({ left: "ok", topic }));
     },
@@ -190,7 +193,8 @@ const listen = PACKAGES[config.package];
 if (listen === undefined) {
   throw new Error(`no package ${config.package}; there are ${Object.keys(PACKAGES).join(", ")}`);
 }
-const { join, leave, act, end } = await listen(config);
+const { join, leave, act, setAuth, end } = await listen(config);
+if (config.token) await setAuth(config.token);
 config.channels.forEach(join);
 
 async function finish() {
@@ -205,5 +209,6 @@ createInterface({ input: process.stdin })
     if (command.join) join(command.join);
     if (command.leave) leave(command.leave);
     if (command.topic) act(command);
+    if (command.setAuth) setAuth(command.setAuth);
   })
   .on("close", finish);

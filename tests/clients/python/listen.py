@@ -8,6 +8,7 @@
     params        more parameters for the socket's URL, for example {"resume": "an-id"}
     heartbeat_ms  how often the client asks whether the server is there; the package's own choice if it is missing
     attempts      after how many failures to connect it gives up; the package's own choice if it is missing
+    token         the first token for channels, as `set_auth` takes it; the key if it is missing
     channels      topics as an application names them, without "realtime:"; `bindings` are those of postgres_changes
                   (this client knows the keys event, schema, table, filter and select), `config` is the channel's own;
                   `broadcasts` are events to listen for, `presence` says whether to listen for who comes and goes;
@@ -19,7 +20,8 @@ Lines out: {"status", "topic", "error"?}, {"change", "topic", "listener"} with t
 {"log"} for what the client complains about or does not understand and drops,
 {"raised", "topic"} for what `subscribe` raises, {"crash"} for what no application could have caught.
 Lines in: {"join": {a channel as above}}, {"leave": topic}, {"send" | "httpSend": [event, payload], "topic"},
-{"track": payload, "topic"}, {"untrack": true, "topic"}. Ends when standard input does, or by SIGTERM.
+{"track": payload, "topic"}, {"untrack": true, "topic"}, {"setAuth": token}. Ends when standard input does, or by
+SIGTERM.
 
 Runs in an environment of its own, which has the client and nothing of pgcast.
 """
@@ -158,6 +160,8 @@ async def until_the_end(client: AsyncRealtimeClient) -> None:
                 await leave(client, command["leave"])
             if "topic" in command:
                 await act(client, command)
+            if "setAuth" in command:
+                await client.set_auth(command["setAuth"])
     finally:
         transport.close()
 
@@ -170,6 +174,8 @@ async def main(config: dict[str, Any]) -> None:
         lambda _, context: write(crash=f"{context['message']}: {context.get('exception')!r}")
     )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end.cancel)
+    if "token" in config:
+        await client.set_auth(config["token"])
     listening = asyncio.gather(*(join(client, **channel) for channel in config["channels"]))
     await asyncio.wait([end])
     listening.cancel()

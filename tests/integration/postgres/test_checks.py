@@ -32,7 +32,7 @@ async def test_a_database_with_all_it_needs_has_no_trouble(database, slot):
     assert troubles(findings) == []
     assert [one.name for one in findings] == [
         "connection", "version", "wal_level", "replication", "max_wal_senders", "max_replication_slots",
-        'publication "p"', "tables", f'slot "{slot}"', "synchronous_standby_names",
+        'publication "p"', "tables", "broadcasts from the database", f'slot "{slot}"', "synchronous_standby_names",
     ]  # fmt: skip
     assert only(findings, 'publication "p"').message == "all tables: 1 now"
     assert "made at the first start" in only(findings, f'slot "{slot}"').message

@@ -199,6 +199,47 @@ def test_a_view_of_a_table_without_key_has_the_columns_of_the_identity():
     assert data["record"] == {"id": 7, "at": "2026-01-02T03:04:05+00:00"}
 
 
+# What a role may see
+
+VISIBLE = frozenset({"id", "at"})
+
+
+def test_a_view_has_only_what_is_visible():
+    payloads = Payloads()
+    inserted, updated, deleted = (json.loads(payloads.view(one, (), VISIBLE)) for one in (insert(), update(), delete()))
+
+    assert [column["name"] for column in inserted["columns"]] == ["id", "at"]
+    assert inserted["record"] == {"id": 7, "at": "2026-01-02T03:04:05+00:00"}
+    assert updated["old_record"] == deleted["old_record"] == {"id": 7}
+
+
+def test_a_selection_is_cut_to_what_is_visible_its_key_too():
+    data = json.loads(Payloads().view(insert(), ("tags", "at"), frozenset({"at"})))
+
+    assert data["record"] == {"at": "2026-01-02T03:04:05+00:00"}
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_the_oldest_protocol_has_only_what_is_visible(as_text):
+    payloads = Payloads()
+    inserted = json.loads(payloads.legacy(insert(), as_text=as_text, visible=VISIBLE))
+    deleted = json.loads(payloads.legacy(delete(), as_text=as_text, visible=VISIBLE))
+
+    assert [column["name"] for column in inserted["columns"]] == ["id", "at"]
+    assert list(inserted["record"]) == ["id", "at"]
+    assert deleted["old_record"] == {"id": "7" if as_text else 7, "at": None}
+    assert json.loads(payloads.legacy(insert(), as_text=as_text))["columns"][0] == inserted["columns"][0]
+
+
+def test_a_refusal_has_the_table_the_time_and_the_error_alone():
+    payloads = Payloads()
+    inserted, updated = (json.loads(payloads.refused(one, "Error 401: Unauthorized")) for one in (insert(), update()))
+    whole = json.loads(payloads.current(insert()))
+
+    assert inserted == {**whole, "columns": [], "record": {}, "errors": ["Error 401: Unauthorized"]}
+    assert (updated["record"], updated["old_record"]) == ({}, {})
+
+
 LONG = b"x" * 100
 SHORT = b'{"id":7,"at":"2026-01-02T03:04:05+00:00"}'
 TOO_LARGE = ["Error 413: Payload Too Large"]

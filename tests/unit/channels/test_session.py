@@ -4,9 +4,22 @@ from collections import Counter
 import pytest
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Send, Track, Untrack, Watch
+from pgcast.channels.effects import (
+    Ask,
+    Close,
+    Enter,
+    Join,
+    Leave,
+    Publish,
+    Regrant,
+    Renew,
+    Send,
+    Track,
+    Untrack,
+    Watch,
+)
 from pgcast.channels.limits import Limits
-from pgcast.channels.rights import Right, Rights
+from pgcast.channels.rights import EVERYTHING, Right, Rights
 from pgcast.channels.session import Outcome, Session
 from pgcast.frames.broadcast import Broadcast
 from pgcast.frames.codec import serializer_for
@@ -583,13 +596,54 @@ def test_a_push_is_answered_whatever_its_join_ref(join_ref):
     ]
 
 
-@pytest.mark.parametrize("token", ["<jwt>", "sb_publishable_x", "", None, 5])
-def test_a_token_is_never_replied_to(token):
+@pytest.mark.parametrize("token", ["<jwt>", ""])
+def test_a_token_is_handed_on_and_never_replied_to(token):
+    talk = Talk()
+    channel = talk.has_joined()
+
+    assert talk.says("access_token", {"access_token": token}) == [Renew(channel, token)]
+    assert talk.session.ignored == 0
+
+
+@pytest.mark.parametrize(
+    "payload", [{"access_token": "sb_publishable_x"}, {"access_token": None}, {"access_token": 5}, {}, []]
+)
+def test_what_is_no_token_means_to_keep_the_old_one(payload):
     talk = Talk()
     talk.has_joined()
 
-    assert talk.says("access_token", {"access_token": token}) == []
-    assert talk.session.ignored == 0
+    assert talk.says("access_token", payload) == []
+
+
+def test_new_rights_take_the_place_of_the_old_ones():
+    talk = Talk()
+    channel = talk.has_joined()
+    before = Rights(read_broadcasts=True, write_broadcasts=True, read_presence=False)
+    channel.rights, channel.wants_presence = before, True
+    rights = Rights(read_broadcasts=True, read_presence=True)
+
+    assert talk.session.renewed(channel, rights) == [Regrant(channel), Watch(channel)]
+    assert channel.rights == rights
+
+
+def test_a_right_that_is_being_asked_is_asked_again_for_a_new_token():
+    talk = Talk()
+    channel = talk.has_joined()
+    channel.rights = Rights(read_broadcasts=True)
+    talk.says("broadcast", {"type": "broadcast", "event": "e", "payload": {}})
+
+    assert talk.session.renewed(channel, Rights(read_broadcasts=True)) == [
+        Regrant(channel),
+        Ask(channel, Right.WRITE_BROADCASTS),
+    ]
+
+
+def test_a_channel_that_has_ended_has_no_rights_any_more():
+    talk = Talk()
+    channel = talk.has_joined()
+    talk.session.close()
+
+    assert talk.session.renewed(channel, EVERYTHING) == []
 
 
 # Broadcast
@@ -998,3 +1052,15 @@ def test_clients_are_sent_away_such_that_they_come_back():
         Leave(joining),
         Close(1012, "Server requested disconnect"),
     ]
+
+
+def test_that_broadcasts_from_the_database_flow_is_told_to_a_joined_channel():
+    talk = Talk()
+    channel = talk.asks_to_join()
+    assert talk.session.replication_ready(channel) == []
+    talk.session.join_decided(channel, Outcome())
+    (message,) = told(talk.session.replication_ready(channel))
+    assert message == (
+        '["6",null,"realtime:room:1","system",{"extension":"system","status":"ok",'
+        '"message":"Replication connection established","channel":"room:1"}]'
+    )

@@ -14,6 +14,7 @@ from pgcast.engine.flusher import Flusher
 from pgcast.engine.groups import Group, Member, Signature
 from pgcast.engine.hold import Hold
 from pgcast.engine.resume import Readers
+from pgcast.engine.sights import Sights
 from pgcast.fanout.ring import Ring, RingBudget
 from pgcast.fanout.window import Window
 from pgcast.frames.codec import serializer_for
@@ -27,7 +28,7 @@ class Rig:
 
     def __init__(self) -> None:
         window = Window(1 << 20, 60)
-        self.readers = Readers(window, Payloads(), as_text=False)
+        self.readers = Readers(window, Payloads(), Sights(), as_text=False)
         self.flusher = Flusher(window, self.readers, Hold(30), gap_s=GAP_S)
         self.readers.when_level = self.flusher.make_level
 

@@ -5,6 +5,7 @@ from pgcast.changes.payload import Payloads
 from pgcast.engine.groups import Group, Member, Signature
 from pgcast.fanout.ring import Ring, RingBudget
 from pgcast.frames.codec import serializer_for
+from pgcast.matching.conditions import Condition
 from pgcast.matching.index import ROW_KINDS, Entry
 from pgcast.model.change import Kind
 
@@ -75,3 +76,23 @@ def test_a_large_payload_is_a_piece_of_its_own_and_is_not_copied():
     pieces = group.take_tick(1).pieces
     assert len(pieces) == 3
     assert pieces[1] is large
+
+
+def test_what_concerns_a_group_passes_by_its_filters():
+    hidden = Condition("title", "eq", ("x",), canonical=((25, (b"x",)),))
+    entries = (
+        Entry(1, ROW_KINDS, "public", "todos", (hidden,)),
+        Entry(2, ROW_KINDS, "public", "other"),
+        Entry(3, frozenset({Kind.DELETE})),
+        Entry(4, ROW_KINDS),
+    )
+    group = Group(
+        Signature("2.0.0", "realtime:t", entries, is_legacy=False, role="anon"),
+        serializer_for("2.0.0"),
+        Ring(1000, RingBudget(1000)),
+    )
+
+    assert group.role == "anon"
+    assert group.concerned(change(transaction(100), on=table())) == (1, 4)
+    assert group.unguessed((1, 4), None) == group.unguessed((1, 4), frozenset({"title"})) == (1, 4)
+    assert group.unguessed((1, 4), frozenset({"id"})) == (4,)

@@ -13,8 +13,9 @@ from memory_source import MemoryCatalog, MemorySource, database
 from fix_clock import Clock
 from pgcast.changes.payload import Payloads
 from pgcast.engine.backoff import Backoff
+from pgcast.engine.floor import Floor
 from pgcast.engine.hub import Hub, HubLimits
-from pgcast.engine.pipeline import Floor, Pipeline
+from pgcast.engine.pipeline import Pipeline
 from pgcast.model.change import Kind
 from pgcast.model.errors import ConnectionFailed, NotPrepared, SlotLost, StreamEnded
 from pgcast.model.lsn import NO_LSN, Lsn
@@ -429,3 +430,161 @@ async def test_a_large_row_is_let_go_of_once_it_is_decoded_and_others_get_their_
     assert turns.count(0) >= 2
     assert rig.taken_over == [(100, 0), (100, 1)]
     assert [len(envelope) < 1000 for envelope in batch] == [True] * 4
+
+
+@dataclass
+class Told:
+    """What was handed on beside the changes."""
+
+    rows: list[tuple[int, int]] = field(default_factory=list)
+    messages: list[bytes] = field(default_factory=list)
+
+    def watch(self, rig: Rig) -> None:
+        rig.pipeline.relays.on_insert["public", "todos"] = lambda change: self.rows.append(
+            (change.transaction.commit_lsn, change.index)
+        )
+        rig.pipeline.relays.on_message["p"] = lambda content, _: self.messages.append(content)
+
+
+@pytest.fixture
+def told(rig: Rig) -> Told:
+    made = Told()
+    made.watch(rig)
+    return made
+
+
+async def test_messages_are_handed_on_by_their_prefix_and_number_no_change(rig: Rig, told: Told):
+    rig.source.send(
+        pgoutput.begin(100),
+        pgoutput.relation(),
+        pgoutput.message(b"one", lsn=91),
+        pgoutput.insert(1),
+        pgoutput.message(b"other", prefix="q", lsn=92),
+        pgoutput.message(b"two", lsn=93),
+        pgoutput.insert(2),
+        pgoutput.commit(100),
+    )
+    await rig.clock.settle()
+    assert told.messages == [b"one", b"two"]
+    assert rig.taken_over == [(100, 0), (100, 1)]
+
+
+async def test_inserts_that_are_watched_are_handed_on_and_published_like_any(rig: Rig, told: Told):
+    rig.source.send(*pgoutput.transaction(100, 1, 2))
+    await rig.clock.settle()
+    assert told.rows == [(100, 0), (100, 1)]
+    assert rig.taken_over == [(100, 0), (100, 1)]
+
+
+async def test_nothing_is_handed_on_twice_after_a_break(rig: Rig, told: Told):
+    first = [pgoutput.begin(100), pgoutput.relation(), pgoutput.message(b"one", lsn=91), pgoutput.insert(1)]
+    loose = pgoutput.message(b"at once", transactional=False, lsn=120)
+    rig.source.send(*first)
+    rig.source.break_off(StreamEnded("the connection broke"))
+    await rig.clock.advance(1.1)
+    rest = [pgoutput.message(b"two", lsn=92), pgoutput.insert(2), pgoutput.commit(100)]
+    rig.source.send(*first, *rest, loose)
+    rig.source.break_off(StreamEnded("the connection broke"))
+    await rig.clock.advance(1.1)
+    rig.source.send(*first, *rest, loose, pgoutput.message(b"later", transactional=False, lsn=130))
+    await rig.clock.settle()
+    assert told.messages == [b"one", b"two", b"at once", b"later"]
+    assert told.rows == [(100, 0), (100, 1)]
+
+
+async def test_what_was_committed_before_the_first_start_is_past(clock: Clock):
+    source = MemorySource()
+    source.next_start = {**source.next_start, "slot_created": False, "written_lsn": Lsn(150)}
+    rig = Rig(clock, source, MemoryCatalog(), Hub(Payloads(), HubLimits()))
+    told = Told()
+    told.watch(rig)
+    running = asyncio.create_task(rig.pipeline.run())
+    await clock.settle()
+    source.send(
+        *pgoutput.transaction(100, 1),
+        pgoutput.message(b"past", transactional=False, lsn=149),
+        pgoutput.begin(150),
+        pgoutput.message(b"now", lsn=140),
+        pgoutput.insert(2),
+        pgoutput.commit(150),
+        pgoutput.message(b"at once", transactional=False, lsn=160),
+    )
+    source.next_start = {**source.next_start, "written_lsn": Lsn(300)}
+    source.break_off(StreamEnded("the connection broke"))
+    await clock.advance(1.1)
+    source.send(*pgoutput.transaction(200, 3))
+    await clock.settle()
+    assert told.rows == [(150, 0), (200, 0)], "a later start of the same run is no new beginning"
+    assert told.messages == [b"now", b"at once"]
+    assert rig.taken_over == [(100, 0), (150, 0), (200, 0)]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_fault_in_whoever_is_told_does_not_stop_the_stream(rig: Rig, capsys: pytest.CaptureFixture[str]):
+    def fail(content: bytes, _: object) -> None:
+        raise RuntimeError(f"a bug with {len(content)} bytes")
+
+    rig.pipeline.relays.on_message["p"] = fail
+    rig.source.send(
+        pgoutput.begin(100),
+        pgoutput.message(b"one", lsn=91),
+        pgoutput.relation(),
+        pgoutput.insert(1),
+        pgoutput.commit(100),
+    )
+    await rig.clock.settle()
+    assert "a bug with 3 bytes" in capsys.readouterr().out
+    assert rig.taken_over == [(100, 0)]
+    assert rig.pipeline.reconnects == 0
+
+
+class Brimming:
+    """Takes what is handed on, and is full until it has been flushed a few times."""
+
+    def __init__(self) -> None:
+        self.flushes_left = 0
+        self.flushed = 0
+
+    @property
+    def is_full(self) -> bool:
+        return self.flushes_left > 0
+
+    def flush_now(self) -> None:
+        self.flushes_left -= 1
+        self.flushed += 1
+
+
+async def test_reading_waits_while_whoever_is_told_is_full(rig: Rig):
+    brimming = Brimming()
+    taken: list[bytes] = []
+
+    def take(content: bytes, _: object) -> None:
+        assert not brimming.is_full
+        taken.append(content)
+        brimming.flushes_left = 3
+
+    rig.pipeline.relays.on_message["p"] = take
+    rig.pipeline.relays.basin = brimming
+    messages = [pgoutput.message(b"one", lsn=lsn) for lsn in (91, 92, 93)]
+    rig.source.send(pgoutput.begin(100), *messages, pgoutput.commit(100))
+    await rig.clock.advance(0.1)
+    assert len(taken) == 3
+    assert brimming.flushed == 9
+
+
+async def test_what_is_read_a_second_time_is_handed_on_once(stale: Rig, told: Told):
+    told.watch(stale)
+    message = pgoutput.message(b"one", lsn=101)
+    stale.source.send(*rows(100), pgoutput.begin(200), message, *rows(200, 103)[1:])
+    stale.source.send(pgoutput.begin(300), pgoutput.relation(), pgoutput.message(b"two", lsn=201))
+    await stale.clock.settle()
+    stale.catalog.partitions = frozenset({(5, 1, 100)})
+    await stale.clock.advance(1)
+    stale.source.send(pgoutput.begin(200), message, *rows(200, 102, 103)[1:])
+    rest = [pgoutput.message(b"three", lsn=202), pgoutput.insert(204, lsn=204), pgoutput.commit(300)]
+    stale.source.send(pgoutput.begin(300), pgoutput.relation(), pgoutput.message(b"two", lsn=201), *rest)
+    await stale.clock.settle()
+    assert told.messages == [b"one", b"two", b"three"]
+    assert len(told.rows) == 3
+    assert len(stale.taken_over) == 3

@@ -14,6 +14,7 @@ from pgcast.changes.payload import Payloads
 from pgcast.engine.decisions import Decisions
 from pgcast.engine.groups import Group, Member, Reading, Signature
 from pgcast.engine.resume import FELL_OUT, Readers
+from pgcast.engine.sights import Sights
 from pgcast.fanout.ring import Ring, RingBudget
 from pgcast.fanout.window import Window
 from pgcast.frames.codec import serializer_for
@@ -31,7 +32,7 @@ TO_ALL = Entry(2, ROW_KINDS)
 class Rig:
     def __init__(self, *, window_bytes: int = 1 << 20) -> None:
         self.window = Window(window_bytes, 60)
-        self.readers = Readers(self.window, Payloads(), as_text=False)
+        self.readers = Readers(self.window, Payloads(), Sights(), as_text=False)
         self.level: list[Member] = []
         self.readers.when_level = self.level.append
         self.readers.when_served = lambda: None

@@ -31,7 +31,7 @@ def test_a_join_of_the_newest_javascript_client_is_read():
 
 @pytest.mark.parametrize("payload", [b"{}", b'{"user_token":"<jwt>"}'])
 def test_a_join_without_config_is_one_of_the_oldest_protocol(payload):
-    assert read_join(payload) == JoinRequest(is_legacy=True)
+    assert read_join(payload) == JoinRequest(is_legacy=True, token="<jwt>" if b"jwt" in payload else None)
 
 
 @pytest.mark.parametrize("config", [b"null", b"{}", b"[]", b'"x"', b'{"broadcast":null,"presence":null}'])

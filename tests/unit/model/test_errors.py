@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from pgcast.model import errors
-from pgcast.model.errors import DatabaseError, PgcastError, SettingsError, SlotLost, TokenError
+from pgcast.model.errors import (
+    DatabaseError,
+    KeySetUnavailable,
+    PgcastError,
+    PoliciesUnavailable,
+    SettingsError,
+    SlotLost,
+    TokenError,
+)
 
 ALL = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, PgcastError)]
 
@@ -33,3 +41,9 @@ def test_what_the_database_refuses_may_be_tried_again_and_a_setting_not():
 def test_a_token_error_carries_the_code_of_the_join_s_reply():
     assert TokenError("x").join_code == "InvalidJWTToken"
     assert TokenError("x", code="MalformedJWT").join_code == "MalformedJWT"
+
+
+def test_what_refuses_a_join_says_so_in_the_form_that_clients_read():
+    assert TokenError("x", told="x, and more").reason == "InvalidJWTToken: x, and more"
+    assert KeySetUnavailable("x").reason == "KeySetUnavailable: x"
+    assert PoliciesUnavailable("x", reason="QueryCanceled: y").reason == "QueryCanceled: y"

@@ -7,11 +7,32 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
-from pgcast.auth.keys import Keys, shared_secret
+from pgcast.auth.keys import Keys, read_key_set, shared_secret
+from pgcast.auth.tokens import Tokens
+from pgcast.engine.authentication import Authenticator
+from pgcast.model.errors import KeySetUnavailable
 from pgcast.sockets.handshake import Admission, Refusal, TokenDoorkeeper
 
 SECRET = "a secret of more than thirty-two characters"
 PATH = "/socket/websocket"
+KEY = OctKey.generate_key(256, {"kid": "k1"})
+KEY_SET = json.dumps({"keys": [KEY.as_dict(private=True)]}).encode()
+
+
+class KeySets:
+    """A key set in memory; None while it cannot be fetched."""
+
+    def __init__(self, *contents: bytes | None) -> None:
+        self.contents = list(contents)
+
+    async def fetch(self) -> bytes:
+        content = self.contents.pop(0)
+        if content is None:
+            raise KeySetUnavailable("the server of the keys is away")
+        return content
+
+    async def close(self) -> None:
+        pass
 
 
 def token(**claims: object) -> str:
@@ -21,9 +42,10 @@ def token(**claims: object) -> str:
 
 def decide(
     target: str, *, keys: Keys | None = None, validators: dict[str, object] | None = None, **headers: str
-) -> Admission | Refusal:
+) -> Admission | Refusal | None:
     by_name = {name.replace("_", "-"): value for name, value in headers.items()}
-    return TokenDoorkeeper(keys, validators or {}).decide(target, by_name)
+    authenticator = None if keys is None else Authenticator(Tokens(keys, validators))
+    return TokenDoorkeeper(authenticator).decide(target, by_name)
 
 
 @pytest.mark.parametrize("path", ["/socket/websocket", "/realtime/v1/websocket"])
@@ -91,3 +113,53 @@ def test_claims_that_are_demanded_must_be_there():
     keys, validators = shared_secret(SECRET), {"iss": "me"}
     assert isinstance(decide(f"{PATH}?apikey={token(iss='me')}", keys=keys, validators=validators), Admission)
     assert isinstance(decide(f"{PATH}?apikey={token()}", keys=keys, validators=validators), Refusal)
+
+
+def test_the_headers_that_policies_can_read_are_kept():
+    admission = decide(PATH, x_client_info="js", x_api_key="secret", cookie="secret")
+    assert isinstance(admission, Admission)
+    assert admission.headers == {"x-client-info": "js"}
+
+
+def keyed() -> str:
+    return jwt.encode({"alg": "HS256", "kid": "k1"}, {"role": "anon", "exp": int(time.time()) + 60}, KEY)
+
+
+async def test_a_key_that_is_not_known_yet_is_waited_for():
+    doorkeeper = TokenDoorkeeper(Authenticator(Tokens(), KeySets(KEY_SET)))
+    target = f"{PATH}?apikey={keyed()}"
+
+    assert doorkeeper.decide(target, {}) is None
+    admission = await doorkeeper.decide_later(target, {})
+    assert isinstance(admission, Admission)
+    assert admission.claims is not None
+    assert isinstance(doorkeeper.decide(target, {}), Admission)
+
+
+async def test_a_key_that_is_in_no_key_set_is_refused():
+    others = json.dumps({"keys": [OctKey.generate_key(256, {"kid": "k2"}).as_dict(private=True)]}).encode()
+    doorkeeper = TokenDoorkeeper(Authenticator(Tokens(), KeySets(others)))
+
+    refusal = await doorkeeper.decide_later(f"{PATH}?apikey={keyed()}", {})
+
+    assert refusal == Refusal(
+        401,
+        'Failed to generate JWT signer for key ID (kid) "k1", check your JWT secret or JWKS configuration',
+    )
+
+
+async def test_a_key_set_that_cannot_be_fetched_is_no_reason_to_stay_away_for_ever():
+    doorkeeper = TokenDoorkeeper(Authenticator(Tokens(), KeySets(None)))
+
+    refusal = await doorkeeper.decide_later(f"{PATH}?apikey={keyed()}", {})
+
+    assert refusal == Refusal(503, "The keys that verify tokens cannot be fetched at present")
+
+
+async def test_what_is_refused_at_once_is_refused_later_too():
+    doorkeeper = TokenDoorkeeper(Authenticator(Tokens(Keys(None, read_key_set(KEY_SET)))))
+
+    assert await doorkeeper.decide_later(f"{PATH}?vsn=7", {}) == Refusal(403, "")
+    assert await doorkeeper.decide_later(f"{PATH}?apikey=x", {}) == Refusal(
+        401, "The token provided is not a valid JWT"
+    )

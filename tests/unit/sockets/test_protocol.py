@@ -67,13 +67,22 @@ class Desk:
         self.resumptions = 0
         self.departures = 0
         self.codes: list[int | None] = []
+        self.later: asyncio.Future[Admission | Refusal] | None = None
 
     def admit(self) -> Refusal | None:
         return self.refusal
 
-    def decide(self, target: str, headers: Any) -> Admission | Refusal:
+    def decide(self, target: str, headers: Any) -> Admission | Refusal | None:
         assert "upgrade" in headers
+        if self.later is not None:
+            return None
         return Admission(serializer_for("2.0.0"), None) if "vsn=9" not in target else Refusal(403, "")
+
+    async def decide_later(self, target: str, headers: Any) -> Admission | Refusal:
+        assert target.startswith("/socket/websocket")
+        assert self.later is not None
+        assert "upgrade" in headers
+        return await self.later
 
     def connect(self, *_: object) -> Desk:
         return self
@@ -311,3 +320,65 @@ async def test_a_client_that_says_nothing_for_too_long_is_sent_away(rig: Rig):
 async def test_without_an_idle_limit_nobody_is_looked_at():
     async with asyncio.timeout(5):
         await close_idle(set(), 0)
+
+
+# A handshake that waits for a decision
+
+ADMITTED = Admission(serializer_for("2.0.0"), None)
+
+
+@pytest.fixture
+async def waiting(clock: Clock) -> Rig:
+    made = Rig(clock)
+    made.desk.later = asyncio.get_running_loop().create_future()
+    made.shake_hands()
+    await clock.settle()
+    assert made.events == []
+    return made
+
+
+async def test_a_handshake_may_wait_for_its_decision(waiting: Rig):
+    assert waiting.desk.later is not None
+    waiting.desk.later.set_result(ADMITTED)
+    await waiting.clock.settle()
+    (response,) = waiting.receive()
+    assert response.status_code == 101
+    waiting.say("hello")
+    assert waiting.desk.heard == ["hello"]
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+async def test_a_handshake_that_waited_may_be_refused(waiting: Rig, *, is_full: bool):
+    assert waiting.desk.later is not None
+    if is_full:
+        waiting.desk.refusal = Refusal(429, "Too many connected users")
+    waiting.desk.later.set_result(ADMITTED if is_full else Refusal(401, "Failed to validate JWT signature"))
+    await waiting.clock.settle()
+    (response,) = waiting.receive()
+    assert response.status_code == (429 if is_full else 401)
+    assert waiting.transport.is_ended
+
+
+async def test_a_client_that_goes_while_it_waits_is_forgotten(waiting: Rig):
+    assert waiting.desk.later is not None
+    waiting.connection.connection_lost(None)
+    await waiting.clock.settle()
+    assert waiting.desk.later.cancelled()
+    assert waiting.desk.departures == 0
+
+
+async def test_a_client_that_is_sent_away_while_it_waits_is_not_admitted(waiting: Rig):
+    assert waiting.desk.later is not None
+    waiting.connection.shutdown()
+    await waiting.clock.settle()
+    assert waiting.transport.is_ended
+    assert waiting.desk.later.cancelled()
+
+
+async def test_what_a_client_says_before_it_is_admitted_is_not_heard(waiting: Rig):
+    assert waiting.desk.later is not None
+    waiting.connection.data_received(b"\x81\x82\x00\x00\x00\x00hi")
+    waiting.desk.later.set_result(ADMITTED)
+    await waiting.clock.settle()
+    assert waiting.desk.heard == []
+    assert waiting.receive()[0].status_code == 101

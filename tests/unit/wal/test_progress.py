@@ -83,3 +83,23 @@ def test_what_is_new_of_an_earlier_transaction_is_numbered_on_from_the_last_chan
         assert not progress.commit(Lsn(108))
     progress.begin_again()
     assert (progress.commit_lsn, progress.index, progress.skip, progress.ended) == (200, 8, 0, 208)
+
+
+def test_messages_are_known_by_their_own_place_and_number_nothing():
+    progress = Progress()
+    progress.begin(Lsn(100))
+    assert [progress.take_message(Lsn(at), Lsn(100)) for at in (90, 95, 95, 90, 97)] == [True, True, False, False, True]
+    assert progress.index == 0
+    progress.commit(Lsn(105))
+    assert not progress.take_message(Lsn(97), Lsn(100))
+    assert progress.take_message(Lsn(80), Lsn(200)), "a transaction that began earlier commits later"
+    assert not progress.take_message(Lsn(99), Lsn(100))
+
+
+def test_messages_outside_of_transactions_are_known_by_their_place():
+    progress = Progress()
+    assert [progress.take_message(Lsn(at), None) for at in (70, 70, 60, 71)] == [True, False, False, True]
+    assert progress.take_message(Lsn(50), Lsn(60)), "they are counted apart"
+    progress.restart()
+    assert progress.take_message(Lsn(5), None)
+    assert progress.take_message(Lsn(5), Lsn(6))

@@ -1,0 +1,128 @@
+"""Tokens and private channels through the official clients: what an application learns, and when it has to act."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fix_clients import (
+    REALTIME_JS,
+    REALTIME_JS_2_10,
+    REALTIME_JS_V1,
+    REALTIME_PY,
+    SUPABASE_JS,
+    Application,
+    Client,
+    application,
+)
+from fix_node import Node, NodeFactory
+from fix_policies import MESSAGES, ROLES
+from minting import SECRET, mint
+from pgcast.devdb.cluster import Cluster
+from pgcast.devdb.template import Database
+
+pytestmark = pytest.mark.postgres(13, why="the tests make their rows' ids with gen_random_uuid")
+
+TODAY = (SUPABASE_JS, REALTIME_JS, REALTIME_JS_V1, REALTIME_JS_2_10, REALTIME_PY)
+ADA, BOB = (f"00000000-0000-0000-0000-00000000000{number}" for number in range(2))
+
+# What the Python client logs of messages with the status `error`, and of channels that end.
+PY_SAYS = ("error", "Error", "closed", "Rejoin", "rejoin", "timeout", "expired", "permission")
+
+
+@pytest.fixture(scope="module")
+def guarded(cluster: Cluster, shared_database: Database, start_shared_node: NodeFactory) -> Node:
+    with cluster.connect() as connection:
+        connection.execute(ROLES)
+    shared_database.execute(MESSAGES)
+    shared_database.execute("""
+        create policy readers on realtime.messages for select to authenticated
+            using (realtime.topic() = 'user:' || (select auth.uid())::text);
+        create policy writers on realtime.messages for insert to authenticated
+            with check (realtime.topic() = 'user:' || (select auth.uid())::text);
+        create table wages (id int8 primary key, amount int);
+        grant usage on schema public to authenticated, service_role;
+        grant select (id) on wages to authenticated;
+        grant select on wages to service_role
+    """)
+    return start_shared_node(
+        shared_database.dsn,
+        JWT_SECRET=SECRET,
+        PGCAST_PUBLISHABLE_KEYS="sb_publishable_0123456789",
+        PGCAST_BIND="127.0.0.1",
+    )
+
+
+def channel(topic: str, **config: Any) -> dict[str, Any]:
+    return {"topic": topic, "broadcasts": ["hi"], "config": {"private": True, **config}}
+
+
+def app(client: Client, node: Node, *channels: dict[str, Any], **config: Any) -> Application:
+    said = PY_SAYS if client.is_python else ()
+    return application(client, node, *channels, may_log=said, **{"apikey": mint(sub=ADA), **config})
+
+
+@pytest.mark.parametrize("client", TODAY, ids=str)
+async def test_a_private_channel_is_allowed_or_refused(client: Client, guarded: Node):
+    async with app(client, guarded, channel(f"user:{ADA}", broadcast={"ack": True, "self": True})) as allowed:
+        await allowed.gets_status("SUBSCRIBED", f"user:{ADA}")
+        assert await allowed.act(f"user:{ADA}", send=["hi", {"n": 1}]) == "ok"
+        assert (await allowed.get("broadcast"))["broadcast"]["payload"] == {"n": 1}
+    async with app(client, guarded, channel(f"user:{BOB}")) as refused:
+        line = await refused.get("status")
+        assert line["status"] == "CHANNEL_ERROR"
+        assert "permissions to read" in line.get("error", "permissions to read")
+
+
+@pytest.mark.parametrize("client", TODAY, ids=str)
+async def test_an_opaque_key_connects_and_a_token_joins(client: Client, guarded: Node):
+    topic = f"user:{ADA}"
+    async with app(client, guarded, channel(topic), apikey="sb_publishable_0123456789", token=mint(sub=ADA)) as one:
+        await one.gets_status("SUBSCRIBED", topic)
+
+
+@pytest.mark.parametrize("client", TODAY, ids=str)
+async def test_a_token_that_is_renewed_in_time_keeps_the_channel(client: Client, guarded: Node):
+    topic = f"user:{ADA}"
+    async with app(client, guarded, channel(topic, broadcast={"ack": True})) as one:
+        await one.gets_status("SUBSCRIBED", topic)
+        await one.set_auth(mint(sub=ADA, lives_s=2))
+        await one.set_auth(mint(sub=ADA, n=1))
+        with pytest.raises(AssertionError, match="no system within"):
+            await one.get("system", deadline_s=3)
+        assert await one.act(topic, send=["hi", {}]) == "ok"
+
+
+@pytest.mark.parametrize("client", TODAY, ids=str)
+async def test_a_token_that_expires_closes_the_channel_with_the_reason(client: Client, guarded: Node):
+    topic = f"user:{ADA}"
+    async with app(client, guarded, channel(topic)) as one:
+        await one.gets_status("SUBSCRIBED", topic)
+        await one.set_auth(mint(sub=ADA, lives_s=2))
+        # The Python client hands an error to the status alone.
+        said = (
+            (await one.get("status"))["error"] if client.is_python else (await one.get("system"))["system"]["message"]
+        )
+        assert "Token has expired " in said
+        await one.gets_status("CLOSED", topic)
+
+
+@pytest.mark.parametrize("client", TODAY, ids=str)
+async def test_changes_go_on_with_the_rights_of_a_new_token(client: Client, guarded: Node, shared_database: Database):
+    shared_database.execute("delete from wages")
+    bindings = [{"event": "INSERT", "schema": "public", "table": "wages"}]
+    async with app(client, guarded, {"topic": "wages", "bindings": bindings}) as one:
+        await one.gets_status("SUBSCRIBED", "wages")
+        await one.get("system")
+        shared_database.execute("insert into wages values (1, 10)")
+        (first,) = await one.gets_changes(1)
+        await one.set_auth(mint("service_role"))
+        assert (await one.get("system"))["system"]["message"] == "Subscribed to PostgreSQL"
+        shared_database.execute("insert into wages values (2, 20)")
+        (second,) = await one.gets_changes(1)
+    new = [
+        change["change"]["data"]["record"] if client.is_python else change["change"]["new"]
+        for change in (first, second)
+    ]
+    assert new == [{"id": 1}, {"id": 2, "amount": 20}]
