@@ -5,9 +5,12 @@ from __future__ import annotations
 import pytest
 
 from fix_messages import PUBLICATION
+from pgcast.devdb.template import Template
 from pgcast.postgres.checks import check_database
 from pgcast.postgres.connection import parse_target
 from pgcast.postgres.findings import Severity
+from pgcast.postgres.preparation import prepare
+from pgcast.postgres.setup import Wishes
 
 NAME = "broadcasts from the database"
 
@@ -23,8 +26,10 @@ async def test_a_database_without_it_is_fine(database):
     assert "pgcast init --realtime" in found.message
 
 
-async def test_what_is_there_lacks_only_the_roles(initialized):
-    (found,) = await findings_of(initialized)
+async def test_what_is_there_lacks_only_the_roles(own_cluster):
+    database = Template.create(own_cluster()).copy()  # roles belong to a whole cluster, and others' tests make them
+    await prepare(parse_target(database.dsn), Wishes(publications=(PUBLICATION,), has_realtime=True), is_dry=False)
+    (found,) = await findings_of(database)
     assert found.severity is Severity.INFO
     assert "there are no roles anon, authenticated, service_role" in found.message
 
@@ -42,7 +47,7 @@ async def test_what_is_missing_comes_with_its_sql(initialized):
     ]
     for found in missing:
         initialized.execute(found.sql)
-    assert [found.severity for found in await findings_of(initialized)] == [Severity.INFO]
+    assert all(found.is_ok or found.severity is Severity.INFO for found in await findings_of(initialized))
 
 
 async def test_a_table_of_somebody_else_has_to_be_followed(database):
