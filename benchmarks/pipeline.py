@@ -83,8 +83,8 @@ class Source:
         self._envelopes = envelopes
         self._at = 0
 
-    async def open(self, after: Lsn) -> StreamStart:
-        del after
+    async def open(self, after: Lsn, *, taken: Lsn) -> StreamStart:
+        del after, taken
         return StreamStart("1", "1", 180_000, "bench", slot_created=False, confirmed_lsn=Lsn(1))
 
     async def read(self) -> Sequence[bytes]:
@@ -95,6 +95,9 @@ class Source:
         return batch
 
     def send_status(self, received: Lsn, flushed: Lsn, *, reply_requested: bool = False) -> None:
+        """Nobody listens."""
+
+    async def finish(self, received: Lsn, flushed: Lsn) -> None:
         """Nobody listens."""
 
     async def drop_slot(self) -> None:

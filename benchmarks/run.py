@@ -18,6 +18,7 @@ from database import database
 from fanout import fanout
 from filters import filters
 from heartbeat import heartbeat
+from listening import listening
 from load import MeasurementFailed
 from report import say
 from webhooks import webhooks
@@ -35,6 +36,7 @@ _SCENARIOS: dict[str, Callable[[Database, int], Results | Latencies | Costs | Fi
     "heartbeat": heartbeat,
     "filters": filters,
     "webhooks": webhooks,
+    "api": listening,
     "broadcast": broadcast,
     "presence": presence,
     "memory": memory,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import resource
 import socket
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,6 @@ from pgcast.engine.node import Node, NodeLimits
 from pgcast.engine.ports import Database
 from pgcast.engine.watch import LagLimits
 from pgcast.jwks import authenticator_by
-from pgcast.model.errors import SettingsError
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import Target, parse_target
 from pgcast.postgres.messages import PostgresMessages
@@ -38,9 +36,10 @@ from pgcast.postgres.policies import PostgresPolicies
 from pgcast.postgres.replication import ReplicationSource
 from pgcast.settings import IGNORED, IpVersion, LegacyValues, ResumeBy, Settings, ignored_variables
 from pgcast.sockets.handshake import Admission, Refusal, TokenDoorkeeper
+from pgcast.sockets.listening import BACKLOG, listen, raise_file_limit
 from pgcast.sockets.options import SocketOptions
 from pgcast.sockets.protocol import Connection, close_idle
-from pgcast.state import StateFile
+from pgcast.state import NodeState
 from pgcast.web.broadcast import BroadcastRoute, HttpLimits
 from pgcast.web.forwarded import Forwarded
 from pgcast.web.routes import make_web, metrics_route
@@ -53,22 +52,22 @@ from pgcast.webhooks.service import Webhooks
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Sequence
-    from pathlib import Path
 
     from pydantic import SecretStr
     from starlette.routing import BaseRoute
+    from starlette.types import ASGIApp
 
     from pgcast.engine.authentication import Authenticator
     from pgcast.engine.clients import Client
     from pgcast.engine.ports import Outlet
+    from pgcast.sockets.handshake import Doorkeeper
+    from pgcast.sockets.protocol import Switchboard
 
 log = structlog.get_logger()
 
 _MB = 1 << 20
 _GRACE_S = 10
 _GARBAGE_S = 60.0
-_STATE_S = 1.0
-_BACKLOG = 4096
 _FAMILIES = {IpVersion.IPV4: socket.AF_INET, IpVersion.IPV6: socket.AF_INET6}
 
 
@@ -184,6 +183,70 @@ def make_webhooks(settings: Settings, node: Node) -> Webhooks:
     return Webhooks(options, node.hub, node.catalog, payloads, node.pipeline)
 
 
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A running node, and what its clients meet; whoever has the port carries it.
+
+    Attributes:
+        node: The node.
+        web: What answers over HTTP.
+        switchboard: Takes clients in.
+        doorkeeper: Decides who they are.
+        options: How their connections behave.
+        reload: Reads CONFIGURATION_FILE again, soon; a file with a mistake in it changes nothing.
+    """
+
+    node: Node
+    web: ASGIApp
+    switchboard: Switchboard
+    doorkeeper: Doorkeeper
+    options: SocketOptions
+    reload: Callable[[], None]
+
+
+@contextlib.asynccontextmanager
+async def carried(settings: Settings, routes: Sequence[BaseRoute] = ()) -> AsyncIterator[Carried]:
+    """Run the node that the settings describe, with all but a port, until the block ends.
+
+    Args:
+        settings: All of them.
+        routes: Served over HTTP beside our own.
+
+    Raises:
+        SettingsError: A setting cannot be used.
+        DatabaseError: The replication stream cannot be opened; the subclass says why.
+    """
+    configuration = await asyncio.to_thread(read_configuration, settings.configuration_file)
+    node = make_node(settings)
+    state = NodeState(node, settings.state_dir)
+    webhooks = make_webhooks(settings, node)
+    file = settings.configuration_file
+    configured = Configured(node.hub, webhooks.configure, None if file is None else partial(read_configuration, file))
+    proxies = TrustedProxies(settings.trusted_proxies)
+    registry = registry_of(node)
+    registry.register(WebhookCollector(webhooks))
+    ours = [
+        _broadcast_route(node, settings),
+        *([metrics_route(registry)] if settings.exposes_metrics else []),
+    ]
+    try:
+        await node.open()
+        await configured.put(configuration)
+        node.follow()
+        async with state.kept(), _running(configured.run()):
+            yield Carried(
+                node,
+                Forwarded(make_web(node.pipeline.health, [*routes, *ours]), proxies),
+                _Switchboard(node, by_subject=settings.resume is ResumeBy.IDENTITY),
+                TokenDoorkeeper(node.authorization.authenticator),
+                SocketOptions(max_frame_bytes=settings.max_frame_bytes, idle_s=settings.idle_s, proxies=proxies),
+                configured.reload,
+            )
+    finally:
+        await node.stop()
+        await webhooks.stop()
+
+
 class Server:
     """A node and the port it is reached on.
 
@@ -198,7 +261,7 @@ class Server:
         self._uvicorn: uvicorn.Server | None = None
         self._running: asyncio.Task[None] | None = None
         self._is_stopped = False
-        self._configured: Configured | None = None
+        self._carried: Carried | None = None
 
     async def run(self, when_started: Callable[[int], None] | None = None) -> None:
         """Serve until `stop` is called; then send the clients away and confirm what was delivered.
@@ -229,62 +292,38 @@ class Server:
 
     def reload(self) -> None:
         """Read CONFIGURATION_FILE again, soon; a file with a mistake in it changes nothing."""
-        if self._configured is not None:
-            self._configured.reload()
+        if self._carried is not None:
+            self._carried.reload()
 
     async def _run(self, when_started: Callable[[int], None] | None) -> None:
-        _raise_file_limit()
+        raise_file_limit()
         tls = _tls_of(self._settings)
-        with contextlib.closing(_listen(self._settings.listen_address, self._settings.port)) as listening:
-            configuration = await asyncio.to_thread(read_configuration, self._settings.configuration_file)
-            node = make_node(self._settings)
-            state = _State(node, self._settings.state_dir)
-            webhooks = make_webhooks(self._settings, node)
-            file = self._settings.configuration_file
-            self._configured = Configured(
-                node.hub, webhooks.configure, None if file is None else partial(read_configuration, file)
-            )
-            try:
-                await node.start(partial(self._configured.put, configuration))
-                async with state.kept(), _running(self._configured.run()):
-                    await self._serve(node, webhooks, listening, tls, when_started)
-            finally:
-                await node.stop()
-                await webhooks.stop()
+        with contextlib.closing(listen(self._settings.listen_address, self._settings.port)) as listening:
+            async with carried(self._settings, self._routes) as node:
+                self._carried = node
+                await self._serve(node, listening, tls, when_started)
 
     async def _serve(
         self,
-        node: Node,
-        webhooks: Webhooks,
+        node: Carried,
         listening: socket.socket,
         tls: ssl.SSLContext | None,
         when_started: Callable[[int], None] | None,
     ) -> None:
         settings = self._settings
-        proxies = TrustedProxies(settings.trusted_proxies)
-        options = SocketOptions(max_frame_bytes=settings.max_frame_bytes, idle_s=settings.idle_s, proxies=proxies)
-        doorkeeper = TokenDoorkeeper(node.authorization.authenticator)
-        switchboard = _Switchboard(node, by_subject=settings.resume is ResumeBy.IDENTITY)
-        registry = registry_of(node)
-        registry.register(WebhookCollector(webhooks))
-        routes = [
-            *self._routes,
-            _broadcast_route(node, settings),
-            *([metrics_route(registry)] if settings.exposes_metrics else []),
-        ]
         config = uvicorn.Config(
-            Forwarded(make_web(node.pipeline.health, routes), proxies),
+            node.web,
             http="httptools",
             # uvicorn only ever calls it, with these three keywords.
             ws=lambda config, server_state, app_state: Connection(  # type: ignore[arg-type]  # noqa: ARG005
-                switchboard, doorkeeper, options, server_state.connections
+                node.switchboard, node.doorkeeper, node.options, server_state.connections
             ),
             lifespan="off",
             access_log=False,
             proxy_headers=False,  # uvicorn's own would believe whoever FORWARDED_ALLOW_IPS names, by default loopback
             log_config=None,
             server_header=False,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             timeout_graceful_shutdown=_GRACE_S,
         )
         config.load()
@@ -329,58 +368,6 @@ async def _running(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-class _State:
-    """What the node remembers over a restart, read at once and written down while it runs."""
-
-    def __init__(self, node: Node, folder: Path | None) -> None:
-        self._node = node
-        self._file = None if folder is None else StateFile(folder)
-        now_s = asyncio.get_running_loop().time()
-        if self._file is None:
-            node.memory.blank_until_s = now_s + node.memory.keep_s
-            return
-        try:
-            marks, floor = self._file.read()
-            node.pipeline.known_floor = floor
-            node.memory.acknowledged.load(marks, now_s)
-        except (OSError, ValueError) as error:
-            log.warning(
-                "the state of the last run cannot be used; clients resume from all that is held", error=str(error)
-            )
-            node.memory.blank_until_s = now_s + node.memory.keep_s
-
-    @contextlib.asynccontextmanager
-    async def kept(self) -> AsyncIterator[None]:
-        """Write it down every second while something changes, and once at the end."""
-        if self._file is None:
-            yield
-            return
-        writing = asyncio.create_task(self._write_for_ever(self._file))
-        try:
-            yield
-        finally:
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
-            await self._write(self._file)
-
-    async def _write_for_ever(self, file: StateFile) -> None:
-        floor = None
-        while True:
-            await asyncio.sleep(_STATE_S)
-            if self._node.memory.acknowledged.is_changed or self._node.pipeline.floor() != floor:
-                floor = self._node.pipeline.floor()
-                await self._write(file)
-
-    async def _write(self, file: StateFile) -> None:
-        acknowledged = self._node.memory.acknowledged
-        acknowledged.is_changed = False
-        try:
-            await asyncio.to_thread(file.write, acknowledged.dump(), self._node.pipeline.floor())
-        except OSError as error:
-            acknowledged.is_changed = True
-            log.warning("the state could not be written; trying again", error=str(error))
 
 
 def _tell_what_matters(settings: Settings) -> None:
@@ -485,36 +472,3 @@ def _identity_of(admission: Admission, by_subject: bool) -> Identity | None:  # 
         return Identity(admission.resume)
     subject = admission.claims.values.get("sub") if by_subject and admission.claims is not None else None
     return Identity(subject, is_shared=True) if isinstance(subject, str) and subject else None
-
-
-def _listen(address: str, port: int) -> socket.socket:
-    """Bind a port before anything else is started.
-
-    Raises:
-        SettingsError: The port is taken, or the address is none of this machine.
-    """
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family is socket.AF_INET6:
-            # All addresses are IPv4's as well, whatever the system's default is.
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        sock.bind((address, port))
-        sock.listen(_BACKLOG)
-    except (OSError, UnicodeError) as error:
-        sock.close()
-        reason = error.strerror if isinstance(error, OSError) else "not an address"
-        raise SettingsError(
-            f"cannot listen on {address} port {port}: {reason}", hint="set PORT to a free port, or PGCAST_BIND"
-        ) from None
-    sock.setblocking(False)
-    return sock
-
-
-def _raise_file_limit() -> None:
-    """Allow as many open sockets as the system lets this process have: the soft limit is often 1024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -6,20 +6,29 @@ it nothing is lost: clients that resume get all that the window holds.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import structlog
 
 from pgcast.engine.floor import Floor
 from pgcast.model.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from pgcast.engine.node import Node
+
+log = structlog.get_logger()
 
 _NAME = "pgcast-state.json"
 _VERSION = 1
+_WRITE_S = 1.0
 
 
 class StateFile:
@@ -74,3 +83,55 @@ class StateFile:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(self._path)
+
+
+class NodeState:
+    """What the node remembers over a restart, read at once and written down while it runs."""
+
+    def __init__(self, node: Node, folder: Path | None) -> None:
+        self._node = node
+        self._file = None if folder is None else StateFile(folder)
+        now_s = asyncio.get_running_loop().time()
+        if self._file is None:
+            node.memory.blank_until_s = now_s + node.memory.keep_s
+            return
+        try:
+            marks, floor = self._file.read()
+            node.pipeline.known_floor = floor
+            node.memory.acknowledged.load(marks, now_s)
+        except (OSError, ValueError) as error:
+            log.warning(
+                "the state of the last run cannot be used; clients resume from all that is held", error=str(error)
+            )
+            node.memory.blank_until_s = now_s + node.memory.keep_s
+
+    @contextlib.asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Write it down every second while something changes, and once at the end."""
+        if self._file is None:
+            yield
+            return
+        writing = asyncio.create_task(self._write_for_ever(self._file))
+        try:
+            yield
+        finally:
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+            await self._write(self._file)
+
+    async def _write_for_ever(self, file: StateFile) -> None:
+        floor = None
+        while True:
+            await asyncio.sleep(_WRITE_S)
+            if self._node.memory.acknowledged.is_changed or self._node.pipeline.floor() != floor:
+                floor = self._node.pipeline.floor()
+                await self._write(file)
+
+    async def _write(self, file: StateFile) -> None:
+        acknowledged = self._node.memory.acknowledged
+        acknowledged.is_changed = False
+        try:
+            await asyncio.to_thread(file.write, acknowledged.dump(), self._node.pipeline.floor())
+        except OSError as error:
+            acknowledged.is_changed = True
+            log.warning("the state could not be written; trying again", error=str(error))

@@ -80,8 +80,6 @@ class Attacker:
                 if kind < 0.97:  # only now and then: it ends the connection
                     continue
             frames.append(wrapped(_TEXT, text))
-        if self._random.random() < 0.01:
-            frames.append(self._random.randbytes(40))
         mark = f"mark-{self._random.getrandbits(64):x}"
         beat = (
             f'[null,"{mark}","phoenix","heartbeat",{{}}]'
@@ -98,7 +96,12 @@ class Attacker:
             is_open = False
         if not is_open:
             self.ended += 1
-            await self._hang_up()
+        elif self._random.random() < 0.02:
+            # What is no frame at all, or the beginning of one; nothing can be expected after it.
+            self._writer.write(self._random.randbytes(40))
+        else:
+            return
+        await self._hang_up()
 
     async def _read_until(self, mark: bytes) -> bool:
         """Read whole frames until one holds the mark; say whether the connection is still open."""

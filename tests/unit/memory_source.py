@@ -91,6 +91,9 @@ class MemorySource:
     def send_status(self, received: Lsn, flushed: Lsn, *, reply_requested: bool = False) -> None:
         self.statuses.append((received, flushed, reply_requested))
 
+    async def finish(self, received: Lsn, flushed: Lsn) -> None:
+        self.send_status(received, flushed)
+
     async def drop_slot(self) -> None:
         if self.drop_failure is not None:
             raise self.drop_failure

@@ -103,7 +103,7 @@ class Hub:
         current = None
         judgement = self.sights.judge(change.table)
         whole = judgement.whole
-        matched = self._index.match(change)
+        matched = self._index.match(change) if self._groups else ()
         has_others = bool(judgement.refused and self._unfiltered)
         for group, ids in matched:
             if not group.has_one_view or group.role not in whole:
@@ -121,7 +121,7 @@ class Hub:
             self._publish_others(change, judgement, matched)
         if self._tells_left and change.kind is Kind.UPDATE:
             self._publish_left(change, judgement)
-        if self.sinks:
+        if self.sinks.is_used:
             self.sinks.take(change)
 
     def commit(self, end_lsn: Lsn) -> None:

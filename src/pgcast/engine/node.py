@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pgcast.changes.payload import Payloads
     from pgcast.engine.acknowledged import Identity
     from pgcast.engine.backoff import Backoff
-    from pgcast.engine.ports import Database, Outlet
+    from pgcast.engine.ports import Catalog, Database, Outlet
     from pgcast.engine.standing import Expiring
     from pgcast.frames.codec import Serializer
     from pgcast.model.claims import Claims
@@ -104,7 +104,6 @@ class Node:
         self.watch = Watch(database.observer, self.pipeline, self.hub, limits.lag)
         self.clients: dict[Client, None] = {}
         self.is_draining = False
-        self.catalog = database.catalog
         self.limited: Counter[str] = Counter()
         self._database = database
         self._limits = limits
@@ -130,27 +129,33 @@ class Node:
         )
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def start(self, before_reading: Callable[[], Awaitable[None]] | None = None) -> None:
+    async def start(self) -> None:
         """Open the stream and follow it from now on.
-
-        A slot that a dying predecessor holds is waited for, briefly; one that Postgres has invalidated is made anew.
-
-        Args:
-            before_reading: Awaited once the stream is open, and before anything of it is read.
 
         Raises:
             DatabaseError: The stream could not be opened; the subclass says why.
         """
+        await self.open()
+        self.follow()
+
+    async def open(self) -> bool:
+        """Open the stream; nothing is read of it before `follow`, so that whoever wants all of it can be added first.
+
+        A slot that a dying predecessor holds is waited for, briefly; one that Postgres has invalidated is made anew.
+
+        Returns:
+            Whether it was made anew: what it held is lost.
+
+        Raises:
+            DatabaseError: The stream could not be opened; the subclass says why.
+        """
+        is_lost = False
         loop = asyncio.get_running_loop()
         give_up_s = loop.time() + _BUSY_S
         has_waited = False
         while True:
             try:
                 await self.pipeline.open()
-                break
-            except SlotLost as error:
-                log.warning("the slot is dropped and made anew; who resumes is told of the gap", reason=error.message)
-                await self._database.source.drop_slot()
             except SlotBusy as error:
                 if loop.time() > give_up_s:
                     raise
@@ -158,19 +163,25 @@ class Node:
                     log.info("another consumer holds the slot; waiting for it to go", reason=error.message)
                 has_waited = True
                 await asyncio.sleep(_BUSY_RETRY_S)
-        if before_reading is not None:
-            await before_reading()
-        authenticator = self.authorization.authenticator
-        if authenticator is not None:
-            await authenticator.load()
-            self._tasks.append(asyncio.create_task(_for_ever("key set", authenticator.run), name="key set"))
-            await self._say_what_waits()
-        self._tasks += [
+            except SlotLost as error:
+                log.warning("the slot is dropped and made anew; who resumes is told of the gap", reason=error.message)
+                await self._database.source.drop_slot()
+                is_lost = True
+            else:
+                return is_lost
+
+    def follow(self) -> None:
+        """Follow the stream that was opened, from now on."""
+        self._tasks = [
             asyncio.create_task(_for_ever("pings", self._ping), name="pings"),
             asyncio.create_task(_for_ever("expiries", self._expire), name="expiries"),
             asyncio.create_task(_for_ever("watch", self.watch.run), name="watch"),
             asyncio.create_task(self.pipeline.run(), name="pipeline"),
         ]
+        authenticator = self.authorization.authenticator
+        if authenticator is not None:
+            self._tasks.append(asyncio.create_task(_for_ever("key set", authenticator.run), name="key set"))
+            self._tasks.append(asyncio.create_task(self._say_what_waits(), name="what waits"))
         if self._limits.messages_h:
             janitor = Janitor(self._database.messages, self._limits.messages_h)
             self._tasks.append(asyncio.create_task(janitor.run(), name="janitor"))
@@ -193,6 +204,11 @@ class Node:
                 tables=waiting[:_TABLES_SHOWN],
                 count=len(waiting),
             )
+
+    @property
+    def catalog(self) -> Catalog:
+        """Who is asked about tables, types and snapshots."""
+        return self._database.catalog
 
     @property
     def is_full(self) -> bool:

@@ -77,7 +77,7 @@ class Pipeline:
         self.confirmed = NO_LSN
         self.confirmed_at_s = 0.0
         self.is_standby = False
-        self.slot_is_new = False
+        self.slot_created = False
         self.transactions = 0
         self.reconnects = 0
         self.relays = Relays()
@@ -166,8 +166,10 @@ class Pipeline:
 
     async def close(self) -> None:
         """Confirm what may be confirmed, and end the stream; after `run` was cancelled."""
+        self._hub.trim(self._loop.time())
+        self.confirmed = max(self.confirmed, self._hub.confirmable)
         if self.confirmed:
-            self._source.send_status(self.progress.received, self.confirmed)
+            await self._source.finish(self.progress.received, self.confirmed)
         await self._source.close()
 
     def floor(self) -> Floor:
@@ -183,10 +185,10 @@ class Pipeline:
     def _started(self, start: StreamStart) -> None:
         epoch = epoch_of(start.system_identifier, start.database)
         is_first = not self.epoch
-        self.slot_is_new = start.slot_created
         is_new = start.slot_created or epoch != self.epoch or start.has_forked
         if epoch != self.epoch:
             self.relays.since = start.written_lsn
+        self.slot_created = start.slot_created
         if is_new:
             # No position of what the server lacks may pass for one of what it wrote in its place.
             floor = (self.progress.furthest, 0) if start.has_forked else floor_of(self.known_floor, start, epoch)

@@ -84,6 +84,15 @@ class ChangeSource(Protocol):
         """
         ...
 
+    async def finish(self, received: Lsn, flushed: Lsn) -> None:
+        """Send a last standby status update, and end the stream once Postgres has read it, or after a moment.
+
+        Args:
+            received: The `write` position.
+            flushed: The `flush` position.
+        """
+        ...
+
     async def drop_slot(self) -> None:
         """Drop the slot, so that the next `open` makes a new one: what it still held is lost. A missing slot is fine.
 

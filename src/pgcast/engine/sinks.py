@@ -8,6 +8,7 @@ knows repeats by their position.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from pgcast.matching.index import Index
@@ -61,16 +62,23 @@ class Sink(Protocol):
 
 
 class Sinks:
-    """All sinks of a node."""
+    """All sinks of a node.
+
+    Attributes:
+        is_used: Whether there is one.
+        is_waiting: Whether reading the WAL pauses for one.
+    """
 
     def __init__(self) -> None:
         self._index: Index[Sink] = Index()
         self._all: dict[Sink, None] = {}
         self._open: dict[Sink, None] = {}  # those that took something of the transaction that is being received
+        self.is_used = False
         self.is_waiting = False
+        self._room = asyncio.Event()
 
     def __bool__(self) -> bool:
-        return bool(self._all)
+        return self.is_used
 
     def add(self, sink: Sink) -> None:
         """Hand it what it wants of all changes from now on.
@@ -82,13 +90,16 @@ class Sinks:
             raise ValueError("a sink cannot have filters that Postgres has to be asked about")
         self._index.add(sink, sink.entries)
         self._all[sink] = None
+        self.is_used = True
 
     def remove(self, sink: Sink) -> None:
         """Forget it; twice is safe."""
         if sink in self._all:
             del self._all[sink]
+            self.is_used = bool(self._all)
             self._open.pop(sink, None)
             self._index.remove(sink, sink.entries)
+            self._room.set()
 
     # fast path: per change, where there are sinks
     def take(self, change: Change) -> None:
@@ -123,9 +134,16 @@ class Sinks:
                 confirmable = min(confirmable, at)
         return confirmable
 
+    def note_room(self) -> None:
+        """Look again at once whether a sink is full; who does not say so is looked at every few milliseconds."""
+        self._room.set()
+
     async def wait_for_room(self) -> None:
         """Return when no sink is full."""
         while any(sink.is_full for sink in self._all):
             self.is_waiting = True
-            await asyncio.sleep(_LOOK_S)
+            self._room.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._room.wait()
         self.is_waiting = False

@@ -9,6 +9,7 @@
     ├── TokenError                a token that is missing or not to be trusted
     │   └── UnknownKey            it names a key that is not known, yet
     ├── KeySetUnavailable         the keys that verify tokens cannot be fetched
+    ├── GapDetected               changes were lost, or are no longer held: read the tables again
     └── DatabaseError             Postgres refused, or could not be reached
         ├── ConnectionFailed      no connection: address, password, pg_hba, TLS, too many connections
         ├── NotPrepared           the database lacks something; the hint says what to run
@@ -108,6 +109,12 @@ class KeySetUnavailable(PgcastError):
     def reason(self) -> str:
         """The reason of a refused join, `Code: text`."""
         return f"{self.code}: {self.message}"
+
+
+class GapDetected(PgcastError):
+    """Changes were lost, or are no longer held: whoever follows them has to read the tables again."""
+
+    code = "GapDetected"
 
 
 class DatabaseError(PgcastError):

@@ -24,7 +24,7 @@ from pgcast.postgres.addresses import only_family
 from pgcast.postgres.refusals import Names, quote_literal, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Mapping
 
     from psycopg.abc import Buffer
 
@@ -221,7 +221,8 @@ async def read_unconverted(connection: SqlConnection) -> str:
 
 async def _connect(target: Target, conninfo: str, cursor_factory: Any, timeout_s: float) -> SqlConnection:
     try:
-        return await within(timeout_s, _open(await only_family(conninfo, target.family), cursor_factory))
+        opening = _open(await only_family(conninfo, target.family), cursor_factory)
+        return await within(timeout_s, opening, unwanted=AsyncConnection.close)
     except psycopg.Error as error:
         raise translate(error, target.names(), otherwise=ConnectionFailed) from error
     except TimeoutError as error:
@@ -251,11 +252,18 @@ class _AnyBytesLoader(Loader):
         return bytes(data).decode("utf-8", "replace")
 
 
-async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+async def within(
+    seconds: float, work: Coroutine[Any, Any, T], *, unwanted: Callable[[T], Awaitable[None]] | None = None
+) -> T:
     """Await database work and return its result, or give it up for good after a deadline.
 
     A cancelled psycopg call first asks the server to stop and waits for that; a server that hangs would hold up its
     caller for long. So after a moment's grace the call is cancelled a second time, which closes its connection.
+
+    Args:
+        seconds: The deadline.
+        work: What to await.
+        unwanted: Called with a result that comes all the same: a cancellation can cross with it.
 
     Raises:
         TimeoutError: The work was not done in time.
@@ -264,10 +272,12 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     try:
         async with asyncio.timeout(seconds):
             return await asyncio.shield(task)
-    finally:
+    except BaseException:
         for _ in range(2):
             if not task.done():
                 task.cancel()
                 await asyncio.wait({task}, timeout=_GRACE_S)
-        if task.done() and not task.cancelled():
-            task.exception()  # read, so that the loop does not report it a second time
+        # The exception is read, so that the loop does not report it a second time.
+        if task.done() and not task.cancelled() and task.exception() is None and unwanted is not None:
+            await unwanted(task.result())
+        raise

@@ -106,6 +106,23 @@ class CopyBoth:
             # Whoever reads will find the end too, and say why.
             return
 
+    async def finish(self) -> None:
+        """End our side, and return when Postgres has ended its own: it has read all that was sent. What comes is lost.
+
+        Raises:
+            psycopg.Error: The connection broke.
+        """
+        if self._error is not None or self._is_at_end:
+            return
+        self._pgconn.put_copy_end()
+        self._flush()
+        while not self._is_at_end:
+            self._drain()
+            if not self._is_at_end and not self._has_left:
+                await self._wait_readable()
+            if self._error is not None:
+                raise self._error
+
     def close(self) -> None:
         """End our side and let go of the socket; twice is safe. A `read` that waits raises."""
         if self._error is None and not self._is_at_end:

@@ -9,6 +9,7 @@ Source: PostgreSQL, chapters "Streaming Replication Protocol" and "Logical Strea
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +42,7 @@ _READ_LIMIT_BYTES: Final = 256 * 1024
 _FAILOVER_FROM: Final = 170_000
 _MESSAGES_FROM: Final = 140_000
 _START_TIMEOUT_S: Final = 10.0
+_FINISH_S: Final = 1.0
 
 # A commit record that is written after this question begins at or beyond its answer.
 _WRITTEN: Final = (
@@ -159,6 +161,19 @@ class ReplicationSource:
             reply_requested=reply_requested,
         )
         self._copy.send(message)
+
+    async def finish(self, received: Lsn, flushed: Lsn) -> None:
+        """Send a last standby status update, and end the stream once Postgres has read it, or after a moment.
+
+        A walsender that finds the socket closed when it wants to write reads nothing more.
+        """
+        if self._copy is None:
+            return
+        self.send_status(received, flushed)
+        with contextlib.suppress(psycopg.Error, TimeoutError):
+            async with asyncio.timeout(_FINISH_S):
+                await self._copy.finish()
+        await self.close()
 
     async def drop_slot(self) -> None:
         """Drop the slot, so that the next `open` makes a new one: what it held is lost. A missing slot is fine."""

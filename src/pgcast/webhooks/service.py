@@ -85,7 +85,7 @@ class Webhooks:
         for endpoint, plan in changed:
             self._rewire(endpoint, plan)
         for endpoint in added:
-            if self._pipeline.slot_is_new:  # nothing that an earlier run has stored can come again
+            if self._pipeline.slot_created:  # nothing that an earlier run has stored can come again
                 endpoint.intake.lost()
             self._hub.sinks.add(endpoint.intake)
             self.endpoints[endpoint.plan.key] = endpoint

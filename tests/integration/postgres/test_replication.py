@@ -221,6 +221,22 @@ async def test_only_a_flush_moves_what_the_slot_has_confirmed(published, target,
         assert confirmed(published, slot) == end
 
 
+@pytest.mark.parametrize("is_behind", [False, True])
+async def test_what_is_confirmed_last_has_been_read_when_the_stream_is_ended(published, target, slot, is_behind):
+    source = ReplicationSource(target, slot=slot, publications=["p"])
+    await source.open(NO_LSN)
+    published.execute("INSERT INTO items VALUES (1)")
+    end = end_of_commit(await read_until(source, is_commit))
+    if is_behind:
+        published.execute("INSERT INTO items SELECT generate_series(2, 20000)")
+    async with asyncio.timeout(5):
+        await source.finish(end, end)
+        await source.finish(end, end)
+    assert confirmed(published, slot) == end
+    with pytest.raises(StreamEnded, match="not open"):
+        await source.read()
+
+
 async def test_a_status_without_a_connection_is_dropped(target, slot):
     ReplicationSource(target, slot=slot, publications=["p"]).send_status(NO_LSN, NO_LSN)
 

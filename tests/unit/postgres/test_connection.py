@@ -161,3 +161,20 @@ async def test_a_cancelled_caller_takes_the_work_with_it():
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert ended.is_set()
+
+
+async def test_a_result_that_crosses_with_a_cancellation_is_handed_back():
+    handed_back = []
+
+    async def put_away(result):
+        handed_back.append(result)
+
+    async def stubborn():
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return "a connection"
+
+    with pytest.raises(TimeoutError):
+        await within(0.01, stubborn(), unwanted=put_away)
+    assert handed_back == ["a connection"]

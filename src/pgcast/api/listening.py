@@ -1,0 +1,199 @@
+"""Follow a database from a Python program: a node without sockets, and one inbox.
+
+The replication stream, the filters and the slot's care are those of the server; what differs is who takes the changes,
+and that the slot is confirmed by what the program has acknowledged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from typing import TYPE_CHECKING, Final, Literal, Self
+
+import structlog
+
+from pgcast.api.changes import Change
+from pgcast.api.inbox import Inbox
+from pgcast.api.logs import log_to_standard_logging
+from pgcast.api.wishes import entries_for
+from pgcast.changes.payload import Payloads
+from pgcast.engine.backoff import Backoff
+from pgcast.engine.hub import HubLimits
+from pgcast.engine.node import Node, NodeLimits
+from pgcast.engine.ports import Database
+from pgcast.engine.watch import LagLimits
+from pgcast.model.errors import GapDetected, SettingsError
+from pgcast.postgres.catalog import PostgresCatalog
+from pgcast.postgres.connection import parse_target
+from pgcast.postgres.messages import PostgresMessages
+from pgcast.postgres.observer import PostgresObserver
+from pgcast.postgres.replication import ReplicationSource
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Sequence
+
+    from pgcast.api.changes import Event
+
+log = structlog.get_logger()
+
+DEFAULT_EVENTS: Final[tuple[Event, ...]] = ("INSERT", "UPDATE", "DELETE")
+DEFAULT_PUBLICATIONS: Final = ("supabase_realtime",)
+MAX_UNFINISHED: Final = 10_000
+
+_BACKOFF_S: Final = (0.5, 15.0)
+_WARN_BYTES: Final = 1 << 30
+
+
+class Changes:
+    """The changes, one by one, in commit order. For one task at a time; `listen` makes it.
+
+    Iterating raises GapDetected where changes were lost: the slot had to be made anew. Iterate again to go on.
+    """
+
+    def __init__(self, node: Node, inbox: Inbox, *, is_manual: bool, max_unfinished: int) -> None:
+        self._node = node
+        self._inbox = inbox
+        self._is_manual = is_manual
+        self._max_unfinished = max_unfinished
+        self._current: Change | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    # fast path: per change (benchmarks/listening.py)
+    async def __anext__(self) -> Change:
+        if self._is_manual:
+            if self._inbox.unfinished >= self._max_unfinished:
+                await self._wait_for_acknowledgements()
+        elif self._current is not None:
+            self._current.is_done = True
+            self._current = None
+        committed = self._inbox.read_now()
+        if committed is None:
+            committed = await self._inbox.read()
+            if committed is None:
+                raise gap()
+        change = self._current = Change(committed, self)
+        self._inbox.hand_over(change)
+        return change
+
+    def acknowledged(self) -> None:
+        """Look again at what is done; changes call it."""
+        self._inbox.wake()
+
+    @property
+    def slot_created(self) -> bool:
+        """Whether the slot was made for this listener: what is in the tables already has to be read from them."""
+        return self._node.pipeline.slot_created
+
+    async def _wait_for_acknowledgements(self) -> None:
+        log.debug("waiting for acknowledgements", unacknowledged=self._inbox.unfinished)
+        await self._inbox.wait_until(lambda: self._inbox.unfinished < self._max_unfinished)
+
+
+def gap() -> GapDetected:
+    """Return what is raised where changes were lost."""
+    return GapDetected(
+        "changes were lost: the replication slot had to be made anew",
+        hint="read the tables again, then go on with the same iterator",
+    )
+
+
+@contextlib.asynccontextmanager
+async def listen(
+    dsn: str,
+    *,
+    tables: str | Iterable[str] = "*",
+    events: Iterable[Event] = DEFAULT_EVENTS,
+    filter: str | None = None,  # noqa: A002 - as in the protocol
+    slot: str | None = None,
+    publications: Sequence[str] = DEFAULT_PUBLICATIONS,
+    ack: Literal["auto", "manual"] = "auto",
+    max_unacknowledged: int = MAX_UNFINISHED,
+) -> AsyncIterator[Changes]:
+    """Follow a database: every change that commits from now on, or, with a slot, since it was last acknowledged.
+
+    At least once, in commit order. The stream is opened again whenever it breaks, for as long as it takes.
+
+    Args:
+        dsn: The database: a URL or `key=value` string of libpq's. The role needs LOGIN and REPLICATION.
+        tables: `schema.table`, `table` (in public), `schema.*` or `*`; one, or several.
+        events: Of INSERT, UPDATE, DELETE and TRUNCATE.
+        filter: In the language of the clients' filters, for all of the tables.
+        slot: The name of a durable replication slot, made when it is missing: a program that comes back with it misses
+            nothing. None stands for a temporary one, which ends with the connection.
+        publications: Which to follow.
+        ack: `auto`: a change is acknowledged when the next one is asked for. `manual`: by its `ack`.
+        max_unacknowledged: With `manual`, so many changes are handed out before one has to be acknowledged.
+
+    Raises:
+        SettingsError: An argument cannot be read.
+        BindingError: A table, an event or the filter cannot be served.
+        DatabaseError: The stream cannot be opened; the subclass says why, the hint what to run.
+    """
+    check_acknowledgement(ack, max_unacknowledged)
+    async with listening(dsn, tables=tables, events=events, filter=filter, slot=slot, publications=publications) as (
+        node,
+        inbox,
+    ):
+        yield Changes(node, inbox, is_manual=ack == "manual", max_unfinished=max_unacknowledged)
+
+
+def check_acknowledgement(ack: str, max_unacknowledged: int) -> None:
+    """Check two of the arguments of `listen`.
+
+    Raises:
+        SettingsError: One of them cannot be served.
+    """
+    if ack not in {"auto", "manual"}:
+        raise SettingsError(f"ack: expected 'auto' or 'manual' (found {ack[:40]!r})")
+    if max_unacknowledged < 1:
+        raise SettingsError(f"max_unacknowledged: expected at least 1 (found {max_unacknowledged})")
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    dsn: str,
+    *,
+    tables: str | Iterable[str],
+    events: Iterable[Event],
+    filter: str | None,  # noqa: A002 - as in the protocol
+    slot: str | None,
+    publications: Sequence[str],
+) -> AsyncIterator[tuple[Node, Inbox]]:
+    """Run a node with one inbox; the arguments are those of `listen`."""
+    log_to_standard_logging()
+    database = _database(dsn, slot, publications)
+    limits = NodeLimits(hub=HubLimits(window_bytes=0, window_s=0), lag=LagLimits(warn_bytes=_WARN_BYTES))
+    node = Node(database, Payloads(), limits, Backoff(*_BACKOFF_S))
+    try:
+        is_lost = await node.open()
+        entries = await entries_for(
+            database.catalog, database.publications, tables=tables, events=events, filter=filter
+        )
+        inbox = Inbox(entries, database.catalog, keeps_all=True, when_room=node.hub.sinks.note_room)
+        if is_lost:
+            inbox.lost()
+        node.hub.sinks.add(inbox)
+        node.follow()
+        try:
+            yield node, inbox
+        finally:
+            await inbox.close()
+    finally:
+        await node.stop()
+
+
+def _database(dsn: str, slot: str | None, publications: Sequence[str]) -> Database:
+    names = (publications,) if isinstance(publications, str) else tuple(publications)
+    if not names or not all(names):
+        raise SettingsError("publications: expected at least one name, and no empty one")
+    target = parse_target(dsn)
+    name = f"pgcast_{secrets.token_hex(8)}" if slot is None else slot
+    return Database(
+        source=ReplicationSource(target, slot=name, publications=names, temporary_slot=slot is None),
+        catalog=PostgresCatalog(target, publications=names),
+        observer=PostgresObserver(target, slot=name, publications=names),
+        publications=names,
+        messages=PostgresMessages(target, max_payload_bytes=0),
+    )
