@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fix_node import node_factory
+from fix_policies import ROLES
+from minting import SECRET
 from pgcast.postgres.connection import parse_target
 from pgcast.postgres.preparation import prepare
 from pgcast.postgres.setup import Wishes
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fix_node import Node
+    from pgcast.devdb.cluster import Cluster
     from pgcast.devdb.template import Database, Template
     from pgcast.postgres.setup import Plan
     from realtime_client import RealtimeClient
@@ -42,6 +45,26 @@ def broadcasting(empty_template: Template, tmp_path_factory: pytest.TempPathFact
     try:
         with node_factory(tmp_path_factory.mktemp("broadcasting")) as start:
             yield database, start(database.dsn)
+    finally:
+        database.drop()
+
+
+@pytest.fixture(scope="module")
+def guarded_broadcasting(
+    cluster: Cluster, empty_template: Template, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Database, Node]]:
+    """The same with tokens: whoever has one may read `open:*`, and see who is there on `present:*`."""
+    with cluster.connect() as connection:
+        connection.execute(ROLES)
+    database = empty_template.copy()
+    initialize(database.dsn, has_realtime=True)
+    database.execute("""
+        create policy readers on realtime.messages for select to authenticated using (
+            realtime.topic() like 'open:%' or (realtime.topic() like 'present:%' and extension = 'presence'))
+    """)
+    try:
+        with node_factory(tmp_path_factory.mktemp("guarded")) as start:
+            yield database, start(database.dsn, JWT_SECRET=SECRET, PGCAST_BIND="127.0.0.1")
     finally:
         database.drop()
 

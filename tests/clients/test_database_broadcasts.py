@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AsyncExitStack
 
 import pytest
 
-from fix_clients import REALTIME_JS, REALTIME_JS_2_10, REALTIME_JS_V1, REALTIME_PY, SUPABASE_JS, application
+from fix_clients import REALTIME_JS, REALTIME_JS_2_10, REALTIME_JS_V1, REALTIME_PY, SUPABASE_JS, Client, application
 from fix_node import Node
+from minting import mint
 from pgcast.devdb.template import Database
 
 CLIENTS = (SUPABASE_JS, REALTIME_JS, REALTIME_JS_V1, REALTIME_JS_2_10, REALTIME_PY)
@@ -36,3 +38,21 @@ async def test_every_client_gets_what_the_database_sends(broadcasting: tuple[Dat
                 message = (await app.get("broadcast"))["broadcast"]
             assert (message["event"], message["payload"]) == ("unstored", {"list": [1, 2]}), str(app)
             assert app.unread("broadcast") == [], str(app)
+
+
+@pytest.mark.parametrize("client", CLIENTS, ids=str)
+async def test_a_client_gets_what_was_stored_before_it_joined(
+    client: Client, guarded_broadcasting: tuple[Database, Node]
+):
+    database, node = guarded_broadcasting
+    topic = f"open:{client.package}:{client.vsn}"
+    for number in range(3):
+        database.execute("""select realtime.send(jsonb_build_object('n', %s), 'hi', %s)""", [number, topic])
+    replay = {"since": int((time.time() - 60) * 1000), "limit": 2}
+    channel = {"topic": topic, "broadcasts": ["hi"], "config": {"private": True, "broadcast": {"replay": replay}}}
+    async with application(client, node, channel, apikey=mint()) as app:
+        await app.gets_status("SUBSCRIBED", topic)
+        database.execute("""select realtime.send('{"n": 3}', 'hi', %s)""", [topic])
+        got = [(await app.get("broadcast"))["broadcast"] for _ in range(3)]
+        assert [one["payload"]["n"] for one in got] == [1, 2, 3], str(app)
+        assert [one["meta"].get("replayed", False) for one in got] == [True, True, False], str(app)

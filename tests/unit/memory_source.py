@@ -202,7 +202,7 @@ class MemoryStore:
     Attributes:
         stored: What `recent` finds, whatever it is asked for.
         asked: What it was asked for.
-        asked_at: Where the WAL is.
+        seen: What its question can see.
         failure: Raised by every question, while there is one.
         done: What the next `tend` says that it did.
         tended: For how many hours messages were to be kept, each time.
@@ -211,18 +211,18 @@ class MemoryStore:
     def __init__(self) -> None:
         self.stored: list[DatabaseMessage] = []
         self.asked: list[tuple[str, int, int]] = []
-        self.asked_at = Lsn(0)
+        self.seen = Snapshot(1, 1, frozenset(), Lsn(0))
         self.failure: Exception | None = None
         self.done: list[str] = []
         self.tended: list[int] = []
         self.is_closed = False
 
-    async def recent(self, topic: str, since_ms: int, limit: int) -> tuple[list[DatabaseMessage], Lsn]:
+    async def recent(self, topic: str, since_ms: int, limit: int) -> tuple[list[DatabaseMessage], Snapshot]:
         await asyncio.sleep(0)
         self.asked.append((topic, since_ms, limit))
         if self.failure is not None:
             raise self.failure
-        return list(self.stored), self.asked_at
+        return list(self.stored), self.seen
 
     async def tend(self, keep_h: int) -> list[str]:
         await asyncio.sleep(0)

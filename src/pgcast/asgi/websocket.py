@@ -42,7 +42,8 @@ async def serve_websocket(scope: dict[str, Any], receive: Receive, send: Send, *
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     decision = inside.switchboard.admit() or inside.doorkeeper.decide(target, headers)
     if decision is None:
-        decision = await inside.doorkeeper.decide_later(target, headers)
+        later = await inside.doorkeeper.decide_later(target, headers)
+        decision = inside.switchboard.admit() or later
     if not isinstance(decision, Admission):
         log.info("handshake refused", status=decision.status, error=decision.error or "unknown vsn")
         await _refuse(scope, send, decision)

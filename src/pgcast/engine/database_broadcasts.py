@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -23,11 +24,15 @@ if TYPE_CHECKING:
     from pgcast.engine.relays import Relays
     from pgcast.model.change import Change
     from pgcast.model.messages import DatabaseMessage
+    from pgcast.model.snapshot import Snapshot
 
 log = structlog.get_logger()
 
 _COLLECTED: Final = 1000
 _COLLECTED_BYTES: Final = 16 << 20
+_RECENT: Final = 500
+_RECENT_BYTES: Final = 4 << 20
+_RECENT_S: Final = 5.0
 _LOG_GAP_S: Final = 1.0
 
 
@@ -57,6 +62,8 @@ class DatabaseBroadcasts:
         self._deliver = deliver
         self._max_payload_bytes = max_payload_bytes
         self._collections: dict[str, dict[Collection, None]] = {}
+        self._recent: deque[tuple[DatabaseMessage, int, float]] = deque()
+        self._recent_bytes = 0
         self._logged_at_s = float("-inf")
         self._loop = asyncio.get_running_loop()
         relays.on_insert[MESSAGES_SCHEMA, MESSAGES_TABLE] = self._take_row
@@ -64,8 +71,14 @@ class DatabaseBroadcasts:
 
     @contextlib.contextmanager
     def collecting(self, topic: str) -> Iterator[Collection]:
-        """Collect what is handed on, meanwhile, for the private channels of a topic."""
+        """Collect what is handed on, meanwhile, for the private channels of a topic.
+
+        What was handed on a moment before is in it, too: a commit may be read from the WAL before anybody can see it.
+        """
         collection = Collection()
+        for message, xid, _ in self._recent:
+            if message.topic == topic:
+                collection.add(message, xid)
         self._collections.setdefault(topic, {})[collection] = None
         try:
             yield collection
@@ -79,17 +92,17 @@ class DatabaseBroadcasts:
         try:
             message = read_row(change)
             if message is not None:
-                self._hand_on(message)
+                self._hand_on(message, change.transaction.xid)
         except WireError as error:
             self._drop("realtime.messages", error)
 
-    def _take_content(self, content: bytes) -> None:
+    def _take_content(self, content: bytes, xid: int | None) -> None:
         try:
-            self._hand_on(read_content(content))
+            self._hand_on(read_content(content), xid)
         except WireError as error:
             self._drop(MESSAGE_PREFIX, error)
 
-    def _hand_on(self, message: DatabaseMessage) -> None:
+    def _hand_on(self, message: DatabaseMessage, xid: int | None) -> None:
         if 0 < self._max_payload_bytes < message.size_bytes:
             raise WireError(
                 f"the payload has {message.size_bytes} bytes, and {self._max_payload_bytes} are the limit",
@@ -99,7 +112,17 @@ class DatabaseBroadcasts:
         self._deliver(message)
         if message.is_private:
             for collection in self._collections.get(message.topic, ()):
-                collection.add(message)
+                collection.add(message, xid)
+            if xid is not None:
+                self._remember(message, xid)
+
+    def _remember(self, message: DatabaseMessage, xid: int) -> None:
+        now_s = self._loop.time()
+        recent = self._recent
+        recent.append((message, xid, now_s))
+        self._recent_bytes += message.size_bytes
+        while len(recent) > _RECENT or self._recent_bytes > _RECENT_BYTES or recent[0][2] < now_s - _RECENT_S:
+            self._recent_bytes -= recent.popleft()[0].size_bytes
 
     def _drop(self, origin: str, error: WireError) -> None:
         """Count a message that cannot be delivered, and say so, once a second at most."""
@@ -120,21 +143,26 @@ class Collection:
     """What was handed on for one topic while somebody was joining it."""
 
     def __init__(self) -> None:
-        self._messages: list[DatabaseMessage] = []
+        self._messages: list[tuple[DatabaseMessage, int | None]] = []
         self._size_bytes = 0
 
-    def add(self, message: DatabaseMessage) -> None:
-        """Note a message, as long as there is room; one too many is noted as such."""
+    def add(self, message: DatabaseMessage, xid: int | None) -> None:
+        """Note a message, as long as there is room; one too many is noted as such.
+
+        Args:
+            message: The message.
+            xid: The transaction that it belongs to, if it belongs to one.
+        """
         self._size_bytes += message.size_bytes
         if len(self._messages) <= _COLLECTED and self._size_bytes <= _COLLECTED_BYTES:
-            self._messages.append(message)
+            self._messages.append((message, xid))
 
-    def messages(self) -> list[DatabaseMessage]:
-        """Return them, in order.
+    def unseen_by(self, snapshot: Snapshot) -> list[DatabaseMessage]:
+        """Return those that a question with this snapshot could not see, in order.
 
         Raises:
             DatabaseError: There were too many to keep them all.
         """
         if len(self._messages) > _COLLECTED or self._size_bytes > _COLLECTED_BYTES:
             raise DatabaseError("more messages arrived during a join than are kept for it")
-        return self._messages
+        return [message for message, xid in self._messages if xid is None or not snapshot.sees(xid)]

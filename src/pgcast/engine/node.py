@@ -168,20 +168,23 @@ class Node:
                 await self._database.source.drop_slot()
                 is_lost = True
             else:
-                return is_lost
+                break
+        if self.authorization.authenticator is not None:
+            await self.authorization.authenticator.load()
+            await self._say_what_waits()
+        return is_lost
 
     def follow(self) -> None:
         """Follow the stream that was opened, from now on."""
-        self._tasks = [
+        authenticator = self.authorization.authenticator
+        if authenticator is not None:
+            self._tasks.append(asyncio.create_task(_for_ever("key set", authenticator.run), name="key set"))
+        self._tasks += [
             asyncio.create_task(_for_ever("pings", self._ping), name="pings"),
             asyncio.create_task(_for_ever("expiries", self._expire), name="expiries"),
             asyncio.create_task(_for_ever("watch", self.watch.run), name="watch"),
             asyncio.create_task(self.pipeline.run(), name="pipeline"),
         ]
-        authenticator = self.authorization.authenticator
-        if authenticator is not None:
-            self._tasks.append(asyncio.create_task(_for_ever("key set", authenticator.run), name="key set"))
-            self._tasks.append(asyncio.create_task(self._say_what_waits(), name="what waits"))
         if self._limits.messages_h:
             janitor = Janitor(self._database.messages, self._limits.messages_h)
             self._tasks.append(asyncio.create_task(janitor.run(), name="janitor"))

@@ -94,7 +94,7 @@ class Pipeline:
         self._again_from: Lsn | None = None  # how far what was read before has been read again
         self._interruption: PgcastError | None = None
         self._start_over_because = ""
-        self._begun_lsn = NO_LSN  # of the open transaction, wherever its changes are numbered
+        self._begun: Begin | None = None  # the last transaction, wherever its changes are numbered
         self._fruitless = 0  # how many streams in a row ended for want of something, and brought nothing
         self._loop = asyncio.get_running_loop()
         self._status_timer: asyncio.TimerHandle | None = None
@@ -186,9 +186,9 @@ class Pipeline:
         epoch = epoch_of(start.system_identifier, start.database)
         is_first = not self.epoch
         is_new = start.slot_created or epoch != self.epoch or start.has_forked
+        self.slot_created = start.slot_created
         if epoch != self.epoch:
             self.relays.since = start.written_lsn
-        self.slot_created = start.slot_created
         if is_new:
             # No position of what the server lacks may pass for one of what it wrote in its place.
             floor = (self.progress.furthest, 0) if start.has_forked else floor_of(self.known_floor, start, epoch)
@@ -348,15 +348,15 @@ class Pipeline:
             if self._hub.is_full:
                 await self._hub.may_read()
         elif isinstance(message, LogicalMessage):
-            self.relays.take_message(message, self.progress, self._begun_lsn)
+            self.relays.take_message(message, self.progress, self._begun)
 
     def _take_watched(self, change: Change, envelope: bytes) -> None:
         if self._partitions is not None and self._partitions.taken.is_repeat(envelope):
             return
         is_news = self.progress.index >= self.progress.skip
         self._publish(change, len(change.record or b""), self._loop.time())
-        if is_news:
-            self.relays.take_insert(change, self._begun_lsn)
+        if is_news and self._begun is not None:
+            self.relays.take_insert(change, self._begun.final_lsn)
 
     def _know(self, table: Table) -> None:
         """Read the rows that follow as this table's."""
@@ -419,7 +419,7 @@ class Pipeline:
             await self.interrupt(_OpenAnew("partitions of a published table have come or gone"))
 
     def _begin(self, begin: Begin) -> None:
-        self._begun_lsn = begin.final_lsn
+        self._begun = begin
         if self._partitions is not None and self._partitions.taken.begin(begin.xid, begin.final_lsn):
             self.progress.begin_again()
         else:

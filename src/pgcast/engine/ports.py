@@ -265,7 +265,7 @@ class Observer(Protocol):
 class MessageStore(Protocol):
     """The database's own store of messages to the members of topics, over ordinary connections."""
 
-    async def recent(self, topic: str, since_ms: int, limit: int) -> tuple[list[DatabaseMessage], Lsn]:
+    async def recent(self, topic: str, since_ms: int, limit: int) -> tuple[list[DatabaseMessage], Snapshot]:
         """Return the newest broadcasts to the private channels of a topic, oldest first, within a deadline.
 
         Args:
@@ -274,7 +274,7 @@ class MessageStore(Protocol):
             limit: At most so many; fewer, if together they would be very large.
 
         Returns:
-            The messages, and the place in the WAL: every message of them commits below it, every other one beyond.
+            The messages, and the snapshot by which they were looked for.
 
         Raises:
             DatabaseError: The database could not be asked, or has no such store.

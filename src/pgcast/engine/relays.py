@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pgcast.model.change import Change
     from pgcast.model.lsn import Lsn
     from pgcast.model.relation import Table
-    from pgcast.wal.messages import LogicalMessage
+    from pgcast.wal.messages import Begin, LogicalMessage
     from pgcast.wal.progress import Progress
 
 log = structlog.get_logger()
@@ -45,14 +45,15 @@ class Relays:
 
     Attributes:
         on_insert: Who is told of the rows that are inserted into a table, by schema and name.
-        on_message: Who is told of what programs write with `pg_logical_emit_message` (14+), by its prefix.
+        on_message: Who is told of what programs write with `pg_logical_emit_message` (14+), by its prefix; with the id
+            of the transaction that it belongs to, if it belongs to one.
         basin: Where that ends up; reading waits while it is full.
         since: What was committed below this place is past.
     """
 
     def __init__(self) -> None:
         self.on_insert: dict[tuple[str, str], Callable[[Change], None]] = {}
-        self.on_message: dict[str, Callable[[bytes], None]] = {}
+        self.on_message: dict[str, Callable[[bytes, int | None], None]] = {}
         self.basin: Basin | None = None
         self.since = NO_LSN
 
@@ -66,19 +67,20 @@ class Relays:
         if tell is not None and commit_lsn >= self.since:
             _tell(tell, change)
 
-    def take_message(self, message: LogicalMessage, progress: Progress, commit_lsn: Lsn) -> None:
+    def take_message(self, message: LogicalMessage, progress: Progress, begin: Begin | None) -> None:
         """Relay a message, if it is news.
 
         Args:
             message: The message.
             progress: Knows what is news.
-            commit_lsn: Of the open transaction, if there is one.
+            begin: Of the open transaction, if there is one.
         """
-        transaction = commit_lsn if message.transactional else None
-        is_news = progress.take_message(message.lsn, transaction)
+        if not message.transactional:
+            begin = None
+        is_news = progress.take_message(message.lsn, None if begin is None else begin.final_lsn)
         tell = self.on_message.get(message.prefix)
-        if is_news and tell is not None and (message.lsn if transaction is None else transaction) >= self.since:
-            _tell(tell, message.content)
+        if is_news and tell is not None and (message.lsn if begin is None else begin.final_lsn) >= self.since:
+            _tell(lambda content: tell(content, None if begin is None else begin.xid), message.content)
 
     async def make_room(self) -> None:
         """Return once there is room for more; other tasks get their turn meanwhile."""

@@ -1,8 +1,8 @@
 """Stored messages for one who joins a topic: the newest ones, each once, with no gap before those that come live.
 
-A message may be on its way while the table is asked. So the live ones are collected from before the question on, and
-the answer counts only once the stream has come as far as the table was when it was asked: whatever was handed on since
-and is not in the answer follows it, and nothing of the answer can still come live.
+A message may be on its way while the table is asked. So the live ones are collected from a while before the question
+on, and the answer counts only once the stream has come as far as the table was when it was asked: then nothing of the
+answer can still come live, and what was handed on meanwhile follows it, as far as the question could not see it.
 """
 
 from __future__ import annotations
@@ -59,10 +59,9 @@ class Replays:
             DatabaseError: The database could not be asked, or more came meanwhile than can be kept.
         """
         with self._broadcasts.collecting(topic) as collection:
-            stored, asked_at = await self._store.recent(topic, wish.since_ms, wish.limit)
-            await self._wait_for_stream(asked_at)
-            known = {message.id for message in stored}
-            return stored + [message for message in collection.messages() if message.id not in known]
+            stored, snapshot = await self._store.recent(topic, wish.since_ms, wish.limit)
+            await self._wait_for_stream(snapshot.insert_lsn)
+            return stored + collection.unseen_by(snapshot)
 
     async def _wait_for_stream(self, lsn: Lsn) -> None:
         """Wait until the stream has passed a place; not for long: then something may come twice."""

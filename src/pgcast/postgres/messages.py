@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 
 from pgcast.model.errors import ConnectionFailed, DatabaseError, NotPrepared
-from pgcast.model.lsn import parse_lsn
 from pgcast.model.messages import DatabaseMessage
+from pgcast.model.snapshot import parse_snapshot
 from pgcast.postgres.connection import connect_sql, within
 from pgcast.postgres.partitions import (
     LOCK,
@@ -27,7 +27,7 @@ from pgcast.postgres.refusals import quote_identifier, server_text, translate
 from pgcast.postgres.routines import MARK
 
 if TYPE_CHECKING:
-    from pgcast.model.lsn import Lsn
+    from pgcast.model.snapshot import Snapshot
     from pgcast.postgres.connection import SqlConnection, Target
 
 _CONNECTIONS: Final = 2
@@ -39,9 +39,9 @@ _BATCH_ROWS: Final = 5000
 # A partition is dropped only where nobody reads the table just now: waiting for the lock would make others wait.
 _LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '2s'"
 
-# The newest first, as many as fit; the place in the WAL tells from when on they would come live.
+# The newest first, as many as fit; and what this very question can see. Every version knows the function's old name.
 _RECENT: Final = """
-    SELECT id, event, payload, binary_payload, written FROM (
+    SELECT id, event, payload, binary_payload, seen, written FROM (
         SELECT m.id::text, m.event, m.payload::text, m.binary_payload, m.inserted_at,
                sum(octet_length(coalesce(m.payload::text, '')) + octet_length(coalesce(m.binary_payload, '')))
                    OVER (ORDER BY m.inserted_at DESC, m.id DESC) AS size
@@ -54,8 +54,8 @@ _RECENT: Final = """
             ORDER BY inserted_at DESC, id DESC LIMIT $3
         ) m
     ) stored
-    RIGHT JOIN (SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-                        ELSE pg_current_wal_insert_lsn() END)::text) place (written) ON size <= $4
+    RIGHT JOIN (SELECT txid_current_snapshot()::text, (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
+                ELSE pg_current_wal_insert_lsn() END)::text) place (seen, written) ON size <= $4
     ORDER BY inserted_at, id
 """
 
@@ -85,8 +85,8 @@ class PostgresMessages:
         self._max_payload_bytes = max_payload_bytes
         self._pool = Pool(target, limit=_CONNECTIONS, timeout_s=timeout_s)
 
-    async def recent(self, topic: str, since_ms: int, limit: int) -> tuple[list[DatabaseMessage], Lsn]:
-        """Return the newest private broadcasts of a topic, oldest first, and how far the WAL was when it was asked."""
+    async def recent(self, topic: str, since_ms: int, limit: int) -> tuple[list[DatabaseMessage], Snapshot]:
+        """Return the newest private broadcasts of a topic, oldest first, and the snapshot by which they were found."""
         try:
             cursor = await self._pool.ask(_RECENT, [topic, float(since_ms), limit, _REPLAY_BYTES])
         except psycopg.errors.UndefinedTable as error:
@@ -105,11 +105,12 @@ class PostgresMessages:
                 raw=None if payload is not None or raw is None else bytes(raw),
                 id=identity,
             )
-            for identity, event, payload, raw, _ in rows
+            for identity, event, payload, raw, *_ in rows
             if identity is not None
         ]
         limit_bytes = self._max_payload_bytes or _REPLAY_BYTES
-        return [one for one in messages if one.size_bytes <= limit_bytes], parse_lsn(rows[0][-1])
+        *_, seen, written = rows[0]
+        return [one for one in messages if one.size_bytes <= limit_bytes], parse_snapshot(seen, written)
 
     async def tend(self, keep_h: int) -> list[str]:
         """Make the partitions of the coming days, and drop those, or the rows, that are too old."""

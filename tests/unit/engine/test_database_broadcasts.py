@@ -11,7 +11,9 @@ from pgcast.engine.database_broadcasts import DatabaseBroadcasts
 from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.pipeline import Pipeline
 from pgcast.model.errors import DatabaseError
+from pgcast.model.lsn import NO_LSN
 from pgcast.model.messages import MESSAGE_PREFIX, DatabaseMessage
+from pgcast.model.snapshot import Snapshot
 
 
 class Rig:
@@ -24,9 +26,9 @@ class Rig:
             self.pipeline.relays, self.delivered.append, max_payload_bytes=max_payload_bytes
         )
 
-    def write(self, payload: str = "1", *, topic: str = "room", private: bool = True) -> None:
+    def write(self, payload: str = "1", *, topic: str = "room", private: bool = True, xid: int | None = 70) -> None:
         content = f'{{"topic":"{topic}","event":"e","payload":{payload},"private":{str(private).lower()}}}'
-        self.pipeline.relays.on_message[MESSAGE_PREFIX](content.encode())
+        self.pipeline.relays.on_message[MESSAGE_PREFIX](content.encode(), xid)
 
     def insert(self, **row: bytes) -> None:
         on = table("messages", in_schema="realtime", **dict.fromkeys(row, TEXT))
@@ -78,13 +80,16 @@ async def test_no_limit_is_written_as_zero(clock: Clock):
 
 async def test_private_messages_of_a_topic_are_collected_meanwhile(rig: Rig):
     with rig.broadcasts.collecting("room") as first, rig.broadcasts.collecting("room") as second:
-        rig.write("1")
-        rig.write("2", private=False)
-        rig.write("3", topic="other")
-    rig.write("4")
+        rig.write("1", xid=7)
+        rig.write("2", xid=8)
+        rig.write("3", xid=None)
+        rig.write("4", private=False)
+        rig.write("5", topic="other")
+    rig.write("6")
+    seen = Snapshot(8, 8, frozenset(), NO_LSN)
     for collection in (first, second):
-        assert [one.payload for one in collection.messages()] == [b"1"]
-    assert len(rig.delivered) == 4
+        assert [one.payload for one in collection.unseen_by(seen)] == [b"2", b"3"]
+    assert len(rig.delivered) == 6
 
 
 async def test_more_than_can_be_collected_is_told(rig: Rig):
@@ -92,4 +97,26 @@ async def test_more_than_can_be_collected_is_told(rig: Rig):
         for _ in range(1001):
             rig.write()
     with pytest.raises(DatabaseError):
-        collection.messages()
+        collection.unseen_by(Snapshot(8, 8, frozenset(), NO_LSN))
+
+
+async def test_what_was_read_before_anybody_could_see_it_is_collected_too(rig: Rig, clock: Clock):
+    rig.write("0", xid=9)
+    await clock.advance(5.1)
+    rig.write("1", xid=7)
+    rig.write("2", xid=9)
+    rig.write("3", xid=9, topic="other")
+    rig.write("4", xid=None)
+    rig.write("5", xid=9, private=False)
+    await clock.advance(1)
+    with rig.broadcasts.collecting("room") as collection:
+        rig.write("6", xid=10)
+    assert [one.payload for one in collection.unseen_by(Snapshot(8, 8, frozenset(), NO_LSN))] == [b"2", b"6"]
+
+
+async def test_what_is_remembered_for_that_is_bounded(rig: Rig):
+    for number in range(600):
+        rig.write(str(number))
+    with rig.broadcasts.collecting("room") as collection:
+        pass
+    assert len(collection.unseen_by(Snapshot(8, 8, frozenset(), NO_LSN))) == 500

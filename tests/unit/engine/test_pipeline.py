@@ -443,7 +443,7 @@ class Told:
         rig.pipeline.relays.on_insert["public", "todos"] = lambda change: self.rows.append(
             (change.transaction.commit_lsn, change.index)
         )
-        rig.pipeline.relays.on_message["p"] = self.messages.append
+        rig.pipeline.relays.on_message["p"] = lambda content, _: self.messages.append(content)
 
 
 @pytest.fixture
@@ -522,7 +522,7 @@ async def test_what_was_committed_before_the_first_start_is_past(clock: Clock):
 
 
 async def test_a_fault_in_whoever_is_told_does_not_stop_the_stream(rig: Rig, capsys: pytest.CaptureFixture[str]):
-    def fail(content: bytes) -> None:
+    def fail(content: bytes, _: object) -> None:
         raise RuntimeError(f"a bug with {len(content)} bytes")
 
     rig.pipeline.relays.on_message["p"] = fail
@@ -559,7 +559,7 @@ async def test_reading_waits_while_whoever_is_told_is_full(rig: Rig):
     brimming = Brimming()
     taken: list[bytes] = []
 
-    def take(content: bytes) -> None:
+    def take(content: bytes, _: object) -> None:
         assert not brimming.is_full
         taken.append(content)
         brimming.flushes_left = 3

@@ -16,6 +16,7 @@ from pgcast.frames.payloads import Replay
 from pgcast.model.errors import DatabaseError
 from pgcast.model.lsn import Lsn
 from pgcast.model.messages import MESSAGE_PREFIX, DatabaseMessage
+from pgcast.model.snapshot import Snapshot
 
 
 def message(number: int) -> DatabaseMessage:
@@ -32,9 +33,9 @@ class Rig:
         self.replays = Replays(self.store, broadcasts, self.pipeline, lambda: self.passed)
 
     def arrive(self, number: int) -> None:
-        """Let a message come live."""
+        """Let a message come live; its number is that of its transaction."""
         content = f'{{"topic":"room","event":"e","payload":1,"id":"{number}"}}'
-        self.pipeline.relays.on_message[MESSAGE_PREFIX](content.encode())
+        self.pipeline.relays.on_message[MESSAGE_PREFIX](content.encode(), number)
 
     async def take(self) -> list[str | None]:
         return [one.id for one in await self.replays.take("room", Replay(5, 3))]
@@ -51,23 +52,23 @@ async def test_stored_messages_come_as_they_are(rig: Rig):
     assert rig.store.asked == [("room", 5, 3)]
 
 
-async def test_what_comes_live_meanwhile_follows_each_once(rig: Rig, clock: Clock):
-    rig.store.stored = [message(1), message(2)]
-    rig.store.asked_at = Lsn(100)
-    rig.arrive(0)
+async def test_what_comes_live_meanwhile_follows_unless_the_question_could_see_it(rig: Rig, clock: Clock):
+    rig.store.stored = [message(1), message(2)]  # as many as there may be
+    rig.store.seen = Snapshot(3, 3, frozenset(), Lsn(100))
+    rig.arrive(3)
     taking = asyncio.create_task(rig.take())
     await clock.settle()
-    rig.arrive(2)
-    rig.arrive(3)
+    for number in (0, 1, 2, 4):
+        rig.arrive(number)
     assert not taking.done(), "the stream has not come to where the table was"
     rig.passed = Lsn(100)
     await clock.advance(0.1)
-    assert await taking == ["1", "2", "3"]
+    assert await taking == ["1", "2", "3", "4"]
 
 
 async def test_a_stream_that_does_not_move_is_not_waited_for_for_ever(rig: Rig, clock: Clock):
     rig.store.stored = [message(1)]
-    rig.store.asked_at = Lsn(100)
+    rig.store.seen = Snapshot(3, 3, frozenset(), Lsn(100))
     taking = asyncio.create_task(rig.take())
     await clock.advance(0.9)
     assert not taking.done()

@@ -13,9 +13,11 @@ from pgcast.sockets.listening import listen, raise_file_limit
 
 
 def test_a_free_port_is_bound_and_accepts():
-    with contextlib.closing(listen("127.0.0.1", 0)) as listening:
-        with socket.create_connection(listening.getsockname(), timeout=5):
-            assert not listening.getblocking()
+    with (
+        contextlib.closing(listen("127.0.0.1", 0)) as listening,
+        socket.create_connection(listening.getsockname(), timeout=5),
+    ):
+        assert not listening.getblocking()
 
 
 def test_a_port_that_is_taken_is_said():
