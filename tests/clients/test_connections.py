@@ -180,7 +180,8 @@ bad_tokens = pytest.mark.parametrize(
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
-async def test_a_valid_token_gets_in(client: Client, guarded_node: Node, schema: Schema):
+async def test_a_valid_token_gets_in(client: Client, guarded_node: Node, schema: Schema, roles: None):
+    schema.execute(f"grant usage on schema {schema.name} to public; grant select on todos to public")
     channel = channel_of(client, schema)
     async with application(client, guarded_node, channel, apikey=token()) as app:
         await app.gets_status("SUBSCRIBED", channel["topic"])
