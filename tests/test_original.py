@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 APP, SETTINGS = "tests/unit/test_app.py", "tests/unit/test_settings.py"
 LIVE, TOPICS = "tests/integration/test_original_settings.py", "tests/integration/test_original_topics.py"
 HANDSHAKE, OLD_CLIENT = "tests/integration/test_handshake.py", "tests/clients/test_legacy_javascript.py"
+DELIVERY, HOOKS = (f"tests/integration/webhooks/test_{name}.py" for name in ("delivery", "configuration"))
 JWT = "tests/unit/auth/test_jwt.py"
 RESTARTS, SLOT, SLOW = (f"tests/faults/test_{name}.py" for name in ("restarts", "slot", "slow_readers"))
 
@@ -37,6 +38,8 @@ ITS_SETTINGS = {
         "tests/integration/test_changes.py",
         "test_a_change_over_the_limit_comes_shortened_to_everybody",
     ),
+    "CONFIGURATION_FILE": (DELIVERY, "test_a_transaction_is_one_post_with_its_matching_changes"),
+    "WEBHOOK_HEADERS": (DELIVERY, "test_headers_are_those_of_the_settings_and_of_the_standard"),
     "MAX_CONNECTIONS": (HANDSHAKE, "test_connections_have_a_limit"),
     **dict.fromkeys(IGNORED, (LIVE, "test_variables_without_effect_are_said_in_one_line_and_their_values_are_not")),
     **dict.fromkeys(
@@ -68,15 +71,22 @@ ITS_TOPICS_AND_PAYLOADS = {
     "the token in `token`": (LIVE, "test_a_token_may_stand_in_the_parameter_of_the_first_servers"),
 }
 
+ITS_CONFIGURATION = {
+    "webhooks": (DELIVERY, "test_a_transaction_is_one_post_with_its_matching_changes"),
+    "a missing endpoint": (HOOKS, "test_a_server_does_not_start_with_a_webhook_that_it_cannot_serve"),
+    "realtime": (HOOKS, "test_only_the_oldest_topics_that_the_file_names_are_served"),
+}
+
 ITS_FAULTS = {
     "killed, temporary slot": (LIVE, "test_a_temporary_slot_goes_with_its_server_and_who_comes_back_is_told"),
     "killed, durable slot": (RESTARTS, "test_a_killed_server_loses_nothing_for_those_who_resume"),
     "Postgres restarted": (RESTARTS, "test_a_restarted_postgres_loses_nothing_and_the_server_stays_up"),
-    "publication made anew": (SLOT, "test_a_publication_made_anew_is_a_gap_that_is_told"),
+    "publication made anew": (SLOT, "test_a_publication_that_was_away_is_a_gap_that_is_told"),
     "two publications": (LIVE, "test_several_publications_are_followed"),
     "quiet database": (SLOT, "test_a_quiet_database_does_not_pin_what_its_neighbours_write"),
     "a value of 20 MB": (LIVE, "test_a_value_of_twenty_megabytes_is_delivered"),
     "a client stops reading": (SLOW, "test_one_of_fifty_stops_reading"),
+    "an endpoint hangs": ("tests/faults/test_webhooks.py", "test_an_endpoint_that_hangs_holds_up_no_client_and_no_wal"),
     "a million rows": (
         "tests/faults/test_large_transactions.py",
         "test_a_million_rows_arrive_while_they_are_read_and_nobody_waits_for_them",
@@ -86,7 +96,12 @@ ITS_FAULTS = {
 
 @pytest.mark.parametrize(
     ("path", "test"),
-    sorted({*ITS_SETTINGS.values(), *ITS_TOPICS_AND_PAYLOADS.values(), *ITS_FAULTS.values()}),
+    sorted(
+        {
+            *(*ITS_SETTINGS.values(), *ITS_TOPICS_AND_PAYLOADS.values()),
+            *(*ITS_CONFIGURATION.values(), *ITS_FAULTS.values()),
+        }
+    ),
 )
 def test_every_row_has_its_test(path: str, test: str):
     assert re.search(rf"^(async )?def {test}\(", (ROOT / path).read_text(), re.MULTILINE)
