@@ -68,6 +68,16 @@ def _between(number: int) -> tuple[Condition, ...]:
     return (Condition("amount", "gte", (str(low),)), Condition("amount", "lt", (str(low + 1),)))
 
 
+def _meeting(number: int) -> tuple[Condition, ...]:
+    """Up to the value that comes, which is left out."""
+    return (Condition("amount", "gte", (str(8 - number),)), Condition("amount", "lt", ("9",)))
+
+
+def _pair(number: int) -> tuple[Condition, ...]:
+    """Of which one holds for the value that comes, and all share it."""
+    return (Condition("title", "eq", ("milk",)), Condition("amount", "eq", (str(1_000_000 + number),)))
+
+
 def _prefix(number: int) -> tuple[Condition, ...]:
     return (Condition("title", "like", (f"x{number}%",)),)
 
@@ -77,6 +87,8 @@ KINDS: dict[str, Callable[[int], tuple[Condition, ...]]] = {
     "in, two items": _listed,
     "range, one bound": _above,
     "range, two bounds": _between,
+    "range, up to the value": _meeting,
+    "two equalities": _pair,
     "like prefix": _prefix,
 }
 
@@ -168,7 +180,7 @@ class Costs:
         for kind, rounds in self.rounds.items():
             ratios = [median(one[count] / one[1] for one in rounds) for count in COUNTS[1:]]
             shown = ", ".join(f"{count:,}: {ratio:.2f}" for count, ratio in zip(COUNTS[1:], ratios, strict=True))
-            print(f"filters {kind:18} many / 1 = {shown} (medians of {len(rounds)})")
+            print(f"filters {kind:24} many / 1 = {shown} (medians of {len(rounds)})")
         print(f"\n{COUNTS[-1]:,} bindings            join s     leave s   index bytes each")
         for kind, (joined_s, left_s, size) in self.storms.items():
             print(f"{kind:26}{joined_s:>10.2f}{left_s:>12.2f}{size:>19.0f}")

@@ -9,6 +9,7 @@ import pytest
 
 from fix_clients import CLIENTS, REALTIME_JS, REALTIME_JS_V1, SUPABASE_JS, Application, Client, Schema, application
 from fix_node import Node
+from pgcast.matching.filters import OPERATORS
 
 TODAYS = tuple(client for client in CLIENTS if not client.is_legacy)
 
@@ -19,13 +20,19 @@ ROWS = """
 
 # What is written, and the rows it delivers.
 WRITTEN = {
+    "id=eq.5": {5},
+    "id=neq.5,id=lte.6": {1, 2, 3, 4, 6},
+    "id=gt.6": {7, 10},
     "id=gte.2,id=lt.4": {2, 3},
     "id=not.in.(1,2,3,4,5)": {6, 7, 10},
     'title=in.("tea, green",milk)': {1, 2},
     "title=ilike.tea%": {2, 5},
+    "title=like.%e%": {2},
     "title=not.like.%e%": {1, 3, 5, 6, 7, 10},
     "title=is.null": {4},
+    "done=is.false,id=lt.3": {1, 2},
     "title=isdistinct.milk": {2, 3, 4, 5, 6, 7, 10},
+    "title=match.^[mt]": {1, 2},
     "title=imatch.^[mt]": {1, 2, 5},
     "or=(id.eq.1,and(title.not.is.null,id.gt.6))": {1, 7, 10},
 }
@@ -49,6 +56,11 @@ BUILT: list[tuple[list[list[Any]], set[int]]] = [
     ([["imatch", "title", "^t"]], {2, 5}),
     ([["isDistinct", "title", "milk"], ["lt", "id", 5]], {2, 3, 4}),
 ]
+
+
+def test_every_operator_goes_through_the_clients():
+    for shown in (WRITTEN, [f"{column}={operator.lower()}." for calls, _ in BUILT for operator, column, *_ in calls]):
+        assert {operator for operator in OPERATORS if any(f"={operator}." in text for text in shown)} == {*OPERATORS}
 
 
 async def rows_of(app: Application, schema: Schema, expected: list[set[int]]) -> list[set[int]]:
@@ -108,6 +120,37 @@ async def test_selected_columns_are_what_an_application_gets(client: Client, sha
         ],
         key=repr,
     )
+    assert not app.unread("change")
+
+
+# The Python client knows no such key.
+@pytest.mark.parametrize("client", [client for client in TODAYS if not client.is_python], ids=str)
+async def test_an_application_is_told_of_a_row_that_leaves(client: Client, shared_node: Node, schema: Schema):
+    schema.execute("alter table todos replica identity full")
+    bindings = [
+        {**schema.binding("*", "todos", filter="title=eq.milk"), "leave": True},
+        {**schema.binding("*", "todos", filter="or=(title.match.^m,id.eq.2)"), "leave": True, "select": ["title"]},
+        schema.binding("UPDATE", "todos", filter="title=eq.milk"),
+    ]
+    async with application(client, shared_node, {"topic": "room", "bindings": bindings}) as app:
+        await app.gets_status("SUBSCRIBED", "room")
+        schema.execute("insert into todos values (1, 'milk'), (2, 'tea')")
+        schema.execute("update todos set title = 'bread'")
+        schema.execute("update todos set title = 'milk' where id = 2")
+        got = [(line["listener"], line["change"]) for line in await app.gets_changes(9)]
+    told = [(listener, change["eventType"], change["new"]["id"], change["new"]["title"]) for listener, change in got]
+    assert sorted(told) == [
+        (0, "INSERT", 1, "milk"),
+        (0, "UPDATE", 1, "bread"),
+        (0, "UPDATE", 2, "milk"),
+        (1, "INSERT", 1, "milk"),
+        (1, "INSERT", 2, "tea"),
+        (1, "UPDATE", 1, "bread"),
+        (1, "UPDATE", 2, "bread"),
+        (1, "UPDATE", 2, "milk"),
+        (2, "UPDATE", 2, "milk"),
+    ]
+    assert not any("left" in change for _, change in got)  # the package hands on the row, not the mark
     assert not app.unread("change")
 
 

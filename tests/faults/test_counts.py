@@ -63,29 +63,6 @@ async def test_twenty_thousand_rows_reach_fifty_clients_in_order(node: Node, pub
         await socket.close()
 
 
-async def test_a_write_right_after_the_reply_to_a_join_is_always_delivered(node: Node, published: Database):
-    clients, tries = 10, 100
-
-    async def join_and_write(first: int) -> None:
-        with published.connect() as writer:
-            async with RealtimeClient(node.url) as client:
-                for number in range(first, first + tries):
-                    binding = {**TODOS, "filter": f"id=eq.{number}"} if number % 2 else TODOS
-                    topic = f"realtime:{number}"
-                    await client.join(topic, binding, subscribed=False)
-                    await asyncio.to_thread(writer.execute, "insert into todos values (%s, 'x')", (number,))
-                    await client.receive_until(
-                        lambda message, topic=topic, number=number: (
-                            message["event"] == "postgres_changes"
-                            and message["topic"] == topic
-                            and message["payload"]["data"]["record"]["id"] == number
-                        )
-                    )
-                    await client.push(topic, "phx_leave")
-
-    await asyncio.gather(*(join_and_write(number * tries) for number in range(clients)))
-
-
 async def test_a_value_of_twenty_megabytes_is_delivered(node: Node, published: Database):
     async with RealtimeClient(node.url) as client:
         await client.join("realtime:room", TODOS)

@@ -16,7 +16,6 @@ import pytest
 from faults.following import TODOS, changes, joined
 from fix_node import Node, NodeFactory
 from fix_postgres import ClusterFactory
-from pgcast.devdb.binaries import Binaries
 from pgcast.devdb.cluster import Cluster
 from pgcast.devdb.template import Database
 from realtime_client import RealtimeClient
@@ -79,6 +78,7 @@ async def test_a_slot_dropped_while_the_server_was_away_is_made_anew_and_the_gap
         assert (await client.change())["data"]["record"]["id"] == 3
 
 
+@pytest.mark.postgres(13, why="max_slot_wal_keep_size came with version 13")
 async def test_an_invalidated_slot_is_made_anew_and_every_client_told(
     own_cluster: ClusterFactory, start_node: NodeFactory
 ):
@@ -112,14 +112,22 @@ async def test_an_invalidated_slot_is_made_anew_and_every_client_told(
         assert (await client.change())["data"]["record"]["id"] == 1
 
 
-async def test_a_publication_made_anew_is_a_gap_that_is_told(node: Node, published: Database):
+@pytest.mark.parametrize(
+    ("away", "back"),
+    [
+        ("drop publication supabase_realtime", "create publication supabase_realtime for all tables"),
+        ("alter publication supabase_realtime rename to p", "alter publication p rename to supabase_realtime"),
+    ],
+    ids=["dropped", "renamed"],
+)
+async def test_a_publication_that_was_away_is_a_gap_that_is_told(node: Node, published: Database, away: str, back: str):
     """From 18 on Postgres drops the changes in silence; before, the slot is stuck for good."""
     async with RealtimeClient(node.url) as client:
         await client.join("realtime:room", {"event": "*", "schema": "public"})
-        published.execute("drop publication supabase_realtime")
+        published.execute(away)
         published.execute("insert into todos values (1, 'lost')")
         await eventually(lambda: "supabase_realtime" in (why_not_ready(node) or ""))
-        published.execute("create publication supabase_realtime for all tables")
+        published.execute(back)
         await gap(client)
         await eventually(lambda: why_not_ready(node) is None)
         published.execute("insert into todos values (2, 'live')")
@@ -223,10 +231,10 @@ async def test_commits_do_not_hang_where_everybody_counts_as_a_standby(
 
 
 async def test_a_failover_slot_is_made_where_postgres_has_them(
-    published: Database, start_node: NodeFactory, postgres_binaries: Binaries
+    published: Database, start_node: NodeFactory, postgres_version: int
 ):
     node = start_node(published.dsn, start=False, PGCAST_FAILOVER_SLOT="true")
-    if int(postgres_binaries.version().partition(".")[0]) >= 17:
+    if postgres_version >= 17:
         node.start()
         slot = node.environment["SLOT_NAME"]
         assert published.execute(f"select failover from pg_replication_slots where slot_name = '{slot}'") == [(True,)]
@@ -255,3 +263,25 @@ async def test_a_silent_server_is_not_ready_within_seconds_and_comes_back(
     finally:
         os.kill(row[0], signal.SIGCONT)
     await eventually(lambda: why_not_ready(node) is None)
+
+
+async def test_a_slot_that_a_hung_predecessor_holds_is_taken_once_postgres_frees_it(
+    own_cluster: ClusterFactory, start_node: NodeFactory
+):
+    """Nobody ends its walsender: one that is blocked in a write would be wedged by that."""
+    cluster = own_cluster(settings={"wal_sender_timeout": "3s"})
+    prepare(cluster)
+    first = start_node(cluster.dsn())
+    os.kill(first.pid, signal.SIGSTOP)
+    try:
+        execute(cluster, "insert into todos values (1, 'x')")
+        second = await asyncio.to_thread(start_node, cluster.dsn(), SLOT_NAME=first.environment["SLOT_NAME"])
+        async with RealtimeClient(second.url) as client:
+            await client.join("realtime:room", TODOS)
+            execute(cluster, "insert into todos values (2, 'x')")
+            assert (await client.change())["data"]["record"]["id"] == 2
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    await eventually(lambda: "is active for PID" in (why_not_ready(first) or ""))
+    second.stop()
+    await eventually(lambda: why_not_ready(first) is None)

@@ -41,6 +41,26 @@ async def test_what_only_postgres_can_say_is_asked_and_keeps_the_order(node: Nod
         await client.nothing_more()
 
 
+async def test_clients_that_ask_the_same_get_the_same_each_from_its_own_join_on(node: Node, published: Database):
+    entry = {**TODOS, "filter": "title=match.^t"}
+    async with RealtimeClient(node.url) as early, RealtimeClient(node.url) as other, RealtimeClient(node.url) as late:
+        await early.join("realtime:room", entry)
+        await other.join("realtime:room", entry)
+        published.execute("insert into todos values (1, 'tea'), (2, 'milk')")
+        (first,) = await early.changes(1)
+        await late.join("realtime:room", entry)
+        published.execute(
+            "insert into todos select n, case when n % 2 = 0 then 'tea' end from generate_series(3, 700) n"
+        )
+        published.execute("insert into todos values (701, 'the end')")
+        expected = [*range(4, 701, 2), 701]
+        assert [change["record"]["id"] for change in await other.changes(1 + len(expected))] == [1, *expected]
+        for client in (early, late):
+            assert [change["record"]["id"] for change in await client.changes(len(expected))] == expected
+            await client.nothing_more(0.2)
+    assert first["record"]["id"] == 1
+
+
 async def test_columns_are_chosen_and_the_key_is_always_there(node: Node, published: Database):
     published.execute("alter table todos replica identity full")
     async with RealtimeClient(node.url) as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import re
@@ -27,8 +28,9 @@ from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import parse_target
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from pgcast.devdb.template import Database
     from pgcast.matching.index import Entry
     from pgcast.model.relation import Table
 
@@ -114,6 +116,9 @@ ASKED: dict[str, list[str]] = {
     "pair": ["(1,a)", "(1,)", "(,a)", "(9,b)", "(10,b)"],
     "money": ["1.00", "2.50", "-3"],
 }
+BLIND = "text COLLATE blind"
+BLIND_COLLATION = "CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+BLIND_TEXTS = ["a", "A", "ab", "aB", "b", "ä", "Ä", "", "a,b"]
 OTHERS = ["json", 'text COLLATE "C"']
 
 ORDERED = ("eq", "neq", "lt", "lte", "gt", "gte")
@@ -239,9 +244,28 @@ def column_of(type_name: str) -> str:
 @pytest.fixture
 async def oracle(database):
     everything = {**dict.fromkeys(OTHERS, ()), **LITERALS, **ASKED, **EQUALITY_ALONE}
+    async with oracle_of(database, TYPES, everything) as made:
+        yield made
+
+
+@pytest.fixture
+async def blind_oracle(database):
+    """Of a column whose collation does not tell upper and lower case apart; skips without ICU."""
+    with database.connect() as connection:
+        try:
+            connection.execute(BLIND_COLLATION)
+        except psycopg.errors.FeatureNotSupported:
+            pytest.skip("this PostgreSQL was built without ICU")
+    async with oracle_of(database, "SELECT", {BLIND: BLIND_TEXTS, "int4": ["0", "1", "2"]}) as made:
+        yield made
+
+
+@contextlib.asynccontextmanager
+async def oracle_of(database: Database, prelude: str, everything: Mapping[str, Sequence[str]]) -> AsyncIterator[Oracle]:
+    """A table with a column for each type, and a row for each of the values."""
     types = {column_of(name): name for name in everything}
     with psycopg.connect(database.dsn, autocommit=True, options=SETTINGS) as session:
-        session.execute(TYPES)
+        session.execute(prelude)
         columns = ", ".join(f'"{column}" {name}' for column, name in types.items())
         session.execute(f"CREATE TABLE t (number int PRIMARY KEY, {columns})")
         session.execute("CREATE PUBLICATION p FOR TABLE t")
@@ -321,6 +345,34 @@ async def test_what_only_postgres_can_order_is_asked_of_it(oracle: Oracle, type_
         assert (await oracle.entry(f"{column}={operator}.{in_filter(literal)}")).asks or operator in {"eq", "neq"}
         await oracle.check(f"{column}={operator}.{in_filter(literal)}")
     await oracle.check(f"or=({column}.lt.{in_filter(ASKED[type_name][0])},c_int4.eq.9),c_int8=not.is.null")
+
+
+@pytest.mark.postgres(12, why="collations that are not deterministic came with version 12")
+async def test_a_collation_that_is_not_deterministic_is_asked_of_postgres(blind_oracle: Oracle):
+    column = column_of(BLIND)
+    operators = [*ORDERED, "isdistinct"]
+    for literal, operator, negation in itertools.product(BLIND_TEXTS, operators, ["", "not."]):
+        assert (await blind_oracle.entry(f"{column}={operator}.{in_filter(literal)}")).asks
+        await blind_oracle.check(f"{column}={negation}{operator}.{in_filter(literal)}")
+    for negation in ["", "not."]:
+        await blind_oracle.check(f'{column}={negation}in.(A,"A,B")')
+        await blind_oracle.check(f"{column}={negation}in.(A,null)")
+        await blind_oracle.check(f"or=({column}.eq.A,c_int4.eq.2),c_int4={negation}gt.0")
+    assert blind_oracle.expected(f"{column}=eq.a") == {0, 1}
+
+
+@pytest.mark.postgres(12, why="collations that are not deterministic came with version 12")
+@pytest.mark.parametrize("operator", ["like", "ilike", "match"])
+async def test_a_pattern_is_refused_where_the_collation_knows_none(
+    blind_oracle: Oracle, postgres_version: int, operator: str
+):
+    text = f"{column_of(BLIND)}={operator}.a"
+    if operator == "like" and postgres_version >= 18:
+        await blind_oracle.check(text)
+        await blind_oracle.check(text + "%")
+        return
+    with pytest.raises(BindingError, match="nondeterministic collations are not supported"):
+        await blind_oracle.entry(text)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """The index finds exactly what a look at every entry finds, whatever comes and goes."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from making import INT8, NUMERIC, TEXT, change, table, transaction
 
 from pgcast.matching.conditions import Condition, Junction
 from pgcast.matching.conditions import test_of as made_test
+from pgcast.matching.explanation import Delivery, Outcome, explain
 from pgcast.matching.index import Entry, Index
 from pgcast.model.change import ABSENT, Change, Kind
 from pgcast.model.relation import Collation, TypeShape
@@ -45,12 +48,17 @@ liked = st.builds(
     negation,
 )
 nulls = st.builds(Condition, columns, st.just("is"), st.just(("null",)), negation)
-between = st.tuples(columns, st.sampled_from(TEXTS), st.sampled_from(TEXTS)).map(
-    lambda ends: (Condition(ends[0], "gte", (ends[1],)), Condition(ends[0], "lt", (ends[2],)))
+lower = st.tuples(st.sampled_from(["gt", "gte"]), st.sampled_from(TEXTS))
+upper = st.tuples(st.sampled_from(["lt", "lte"]), st.sampled_from(TEXTS))
+between = st.tuples(columns, lower, upper).map(
+    lambda ends: tuple(Condition(ends[0], operator, (text,)) for operator, text in ends[1:])
+)
+equalities = st.tuples(st.sampled_from(TEXTS[:3]), st.sampled_from(TEXTS)).map(
+    lambda texts: (Condition("name", "eq", (texts[0],)), Condition("id", "eq", (texts[1],)))
 )
 conditions = st.one_of(compared, listed, liked, nulls)
 junctions = st.builds(Junction, st.booleans(), st.lists(conditions, min_size=1, max_size=3).map(tuple), negation)
-filters = st.one_of(st.lists(st.one_of(conditions, junctions), max_size=3).map(tuple), between)
+filters = st.one_of(st.lists(st.one_of(conditions, junctions), max_size=3).map(tuple), between, equalities)
 entries = st.builds(
     Entry,
     st.integers(1, 4),
@@ -101,6 +109,21 @@ def is_left(entry: Entry, change: Change) -> bool:
         return False
     test = made_test(entry.conditions, change.table, None)
     return test(change.old_values) is True and test(change.values) is not True
+
+
+@settings(max_examples=500)
+@given(entries, st.booleans(), changes())
+def test_an_explanation_says_what_a_full_scan_finds(one: Entry, leave: bool, made: Change):  # noqa: FBT001
+    one = replace(one, leave=leave)
+    explanation = explain(one, made, None)
+    assert explanation is not None
+    has_left = leave and is_left(one, made)
+    expected = Delivery.DELIVERED if one.wants(made) else Delivery.LEFT if has_left else Delivery.HELD_BACK
+    assert explanation.delivery is expected
+    outcomes = {step.name: step.outcome for step in explanation.steps}
+    assert (expected is Delivery.DELIVERED) == ({*outcomes.values()} == {Outcome.PASSED})
+    if outcomes.get("leave") is Outcome.PASSED:
+        assert (expected is Delivery.LEFT) == (outcomes["event"] is Outcome.PASSED)
 
 
 def check(index: Index[Target], present: list[Target], one: Change) -> None:

@@ -10,6 +10,7 @@ import typer
 from pgcast.cli.config import config
 from pgcast.cli.demo import demo
 from pgcast.cli.doctor import doctor
+from pgcast.cli.explain import explain
 from pgcast.cli.health import health
 from pgcast.cli.init import init
 from pgcast.cli.serve import serve
@@ -46,6 +47,7 @@ app.command("serve", cls=ListingCommand)(serve)
 app.command("demo")(demo)
 app.command("init")(init)
 app.command("doctor")(doctor)
+app.command("explain")(explain)
 app.command("tail")(tail)
 app.command("config")(config)
 app.command("health")(health)

@@ -16,11 +16,14 @@ _FAILED = 1
 
 
 @contextlib.contextmanager
-def report_errors() -> Iterator[None]:
+def report_errors(*, failed: int = _FAILED) -> Iterator[None]:
     """Turn the errors that pgcast raises on purpose into a message and an exit.
 
+    Args:
+        failed: The exit code for all but a setting.
+
     Raises:
-        SystemExit: 2 for a setting, 1 for all else.
+        SystemExit: 2 for a setting, `failed` for all else.
     """
     try:
         yield
@@ -28,6 +31,6 @@ def report_errors() -> Iterator[None]:
         print(f"pgcast: {error.message}", file=sys.stderr)  # noqa: T201 - what a command says
         if error.hint:
             print(f"  fix: {error.hint}", file=sys.stderr)  # noqa: T201 - as above
-        raise SystemExit(_USAGE if isinstance(error, SettingsError) else _FAILED) from None
+        raise SystemExit(_USAGE if isinstance(error, SettingsError) else failed) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -3,6 +3,9 @@
 A member reads the window for itself, at its own pace, when it has just joined (until the stream has passed the snapshot
 of its join), when it resumes from a position or a time, or when it was so slow that the group's ring has passed it.
 When it has read all there is, and its group has nothing pending, it is level: from then on it shares the group's ticks.
+
+Members of a group whose filters need answers of Postgres' are never level. They share what the first of them has read:
+one match, one set of frames, for as many as come to the same place.
 """
 
 from __future__ import annotations
@@ -11,12 +14,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from pgcast.engine.views import Views
+from pgcast.fanout.chunks import Chunk, Chunks
 from pgcast.fanout.tick import gather
 from pgcast.matching.scan import Found, Scan
 from pgcast.model.lsn import NO_LSN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from pgcast.changes.payload import Payloads
     from pgcast.engine.groups import Group, Member, Reading
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 _CHUNK_CHANGES = 200
 _CHUNK_BYTES = 256 * 1024
 _TURN_S = 0.005
+_SHARED_BYTES = 4 << 20
 
 FELL_OUT = "too slow: the changes you have not read are no longer held; reconnect and resume"
 
@@ -61,6 +66,9 @@ class Readers:
         self._as_text = as_text
         self._members: dict[Member, None] = {}
         self._turn: asyncio.Handle | None = None
+        self._chunks = Chunks(_SHARED_BYTES)
+        self._version = sights.version
+        self._waiting: set[tuple[Group | Member, int]] = set()  # who waits for Postgres, and where; for one turn
         self.passed_lsn = NO_LSN
 
     def __len__(self) -> int:
@@ -115,6 +123,7 @@ class Readers:
     def serve(self) -> None:
         """Serve all that can take something, for a few milliseconds; go on in the loop's next turn if there is more."""
         self._turn = None
+        self._waiting.clear()
         clock = asyncio.get_running_loop().time
         end_s = clock() + _TURN_S
         for member in list(self._members):
@@ -133,12 +142,31 @@ class Readers:
             self.stop(member)
             member.outlet.close(1013, FELL_OUT)
             return False
-        changes = self._window.changes_from(reading.at, _CHUNK_CHANGES)
-        if not changes:
-            if reading.until <= self.passed_lsn and not member.group.pending and not member.group.asks:
-                self.stop(member)
-                self.when_level(member)
-            return False
+        if self._version != self._sights.version:
+            # What was rendered with other rights is nobody's any more.
+            self._version = self._sights.version
+            self._chunks = Chunks(_SHARED_BYTES)
+        place = _place(member, reading, reading.at)
+        chunk = self._chunks.get(place)
+        if chunk is None:
+            if place in self._waiting:
+                return False
+            changes = self._window.changes_from(reading.at, _CHUNK_CHANGES)
+            if not changes:
+                self._has_read_all(member, reading)
+                return False
+            chunk = self._read(member, reading, changes)
+            if reading.rules is None and chunk.end > reading.at:
+                self._chunks.keep(place, chunk)
+        for piece in chunk.pieces:
+            member.outlet.write(piece)
+        has_moved = chunk.end > reading.at
+        reading.at = chunk.end
+        return has_moved
+
+    def _read(self, member: Member, reading: Reading, changes: Sequence[Change]) -> Chunk:
+        """Read changes, up to one that waits for an answer of Postgres', or as many as make a chunk."""
+        end = reading.at
         parts: list[bytes] = []
         size = 0
         is_waiting = False
@@ -150,15 +178,26 @@ class Readers:
                 continue
             if is_waiting:
                 continue
-            reading.at += 1
+            end += 1
             for frame in self._frames(member.group, change, found, access):
                 parts += frame
                 size += sum(map(len, frame))
             if size > _CHUNK_BYTES:
                 break
-        for piece in gather(parts):
-            member.outlet.write(piece)
-        return not is_waiting
+        if is_waiting:
+            self._waiting.add(_place(member, reading, end))
+        return Chunk(tuple(gather(parts)), end)
+
+    def _has_read_all(self, member: Member, reading: Reading) -> None:
+        """Make a member level that has everything the window has, unless it has to go on reading."""
+        if reading.until > self.passed_lsn:
+            return
+        # What comes now is after its join, and after whatever it asked for. Rules would fail it in the end: a snapshot
+        # tells 32-bit transaction ids apart only near its own time.
+        reading.rules = None
+        if not member.group.pending and not member.group.asks:
+            self.stop(member)
+            self.when_level(member)
 
     def _frames(self, group: Group, change: Change, found: Found, access: Access) -> Iterator[tuple[bytes, ...]]:
         if not found.ids and not found.left:
@@ -171,6 +210,11 @@ class Readers:
 
 
 _NOBODY = Found((), ())
+
+
+def _place(member: Member, reading: Reading, number: int) -> tuple[Group | Member, int]:
+    """Return who reads from a number on: a group, or a member that has rules of its own."""
+    return (member.group if reading.rules is None else member), number
 
 
 def _found(group: Group, reading: Reading, change: Change, access: Access) -> Found | None:

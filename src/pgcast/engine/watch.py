@@ -62,6 +62,7 @@ class Watch:
         self._hub = hub
         self._limits = limits
         self._publications: dict[str, int] = {}
+        self._missing: list[str] = []
         self._said_at_s: dict[str, float] = {}
         self._gave_up_window = False
         self._held_at_s = float("-inf")
@@ -125,12 +126,17 @@ class Watch:
     def _judge_publications(self, seen: Observation) -> None:
         """Up to version 17 a missing publication ends the stream; from 18 on nobody says anything, so compare."""
         missing = [name for name in self._pipeline.publications if name not in seen.publications]
+        were_missing, self._missing = self._missing, missing
         self._pipeline.health.missing = missing
         if missing:
             self._say("publication", "a publication is missing: its changes are lost", publications=missing)
-        changed = [name for name, oid in seen.publications.items() if self._publications.get(name, oid) != oid]
-        if changed and self._pipeline.health.is_streaming:
-            log.warning("a publication was made anew: changes in between were lost", publications=changed)
+        changed = [
+            name
+            for name, oid in seen.publications.items()
+            if self._publications.get(name, oid) != oid or name in were_missing
+        ]
+        if changed:
+            log.warning("a publication was away for a while: changes in between were lost", publications=changed)
             self._pipeline.tell_lost()
         self._publications.update(seen.publications)
 

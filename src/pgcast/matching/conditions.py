@@ -202,17 +202,17 @@ def value_test(condition: Condition, column: TypeShape, ask: Ask | None) -> Valu
         return _unknown  # the column has another type now, for which the filter's value is none
     if condition.is_negated:
         test = _not_value(test)
-    return _within(condition, test, is_binary=resolve(column)[0].name == "jsonb") if condition.path else test
+    if not condition.path:
+        return test
+    return lambda value: test(compared_value(condition, column, value))
 
 
-def _within(condition: Condition, test: ValueTest, *, is_binary: bool) -> ValueTest:
-    path, is_text = condition.path, condition.is_text
-
-    def test_inside(value: bytes | None) -> Verdict:
-        found = None if value is None else json_at(value, path, is_binary=is_binary)
-        return test(json_text(found) if is_text and found is not None else found)
-
-    return test_inside
+def compared_value(condition: Condition, column: TypeShape, value: bytes | None) -> bytes | None:
+    """Return what is compared of a column's value: what stands at the condition's path in it, or the value."""
+    if not condition.path or value is None:
+        return value
+    found = json_at(value, condition.path, is_binary=resolve(column)[0].name == "jsonb")
+    return json_text(found) if condition.is_text and found is not None else found
 
 
 def _decided(condition: Condition, shape: TypeShape) -> ValueTest:

@@ -10,6 +10,7 @@ A table's *route* joins what concerns it, once; the next change of the table loo
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -20,7 +21,7 @@ from pgcast.model.change import Absent, Change, Kind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgcast.matching.conditions import Part, Test
+    from pgcast.matching.conditions import Condition, Part, Test
     from pgcast.model.change import Values
     from pgcast.model.relation import Table, TypeShape
 
@@ -58,9 +59,13 @@ class Entry:
 
     def concerns(self, table: Table, kind: Kind) -> bool:
         """Say whether changes of a kind, of a table, are what it is about; the filter aside."""
+        return kind in self.kinds and self.concerns_table(table)
+
+    def concerns_table(self, table: Table) -> bool:
+        """Say whether a table is one of those that it is about."""
         if table.is_internal and None in {self.schema, self.table}:
             return False
-        return kind in self.kinds and self.schema in {None, table.schema} and self.table in {None, table.name}
+        return self.schema in {None, table.schema} and self.table in {None, table.name}
 
     def wants(self, change: Change) -> bool:
         """Test one change on its own, without an index."""
@@ -178,9 +183,9 @@ class _Want(Generic[Target]):
 
     __slots__ = ("_conditions", "_tests", "access", "items", "kinds")
 
-    def __init__(self, kinds: frozenset[Kind], conditions: tuple[Part, ...]) -> None:
+    def __init__(self, kinds: frozenset[Kind], conditions: tuple[Part, ...], access: Access | None) -> None:
         self.kinds = kinds
-        self.access: Access | None = access_of(conditions)
+        self.access = access
         self.items: dict[_Item[Target], None] = {}
         self._conditions = conditions
         self._tests: dict[Table, Test] | None = None
@@ -200,13 +205,15 @@ class _Want(Generic[Target]):
 class _Place(Generic[Target]):
     """The entries for one schema and table, either of them perhaps a wildcard."""
 
-    __slots__ = ("_wants", "columns", "plain", "tested")
+    __slots__ = ("_shared", "_wants", "columns", "plain", "tested")
 
     def __init__(self) -> None:
         self.plain: dict[_Item[Target], None] = {}
         self.columns: dict[str, _Column[Target]] = {}
         self.tested: dict[_Want[Target], None] = {}
         self._wants: dict[tuple[frozenset[Kind], tuple[Part, ...]], _Want[Target]] = {}
+        # How many filters of several conditions are found by an equality.
+        self._shared: Counter[Condition] = Counter()
 
     @property
     def is_empty(self) -> bool:
@@ -223,11 +230,13 @@ class _Place(Generic[Target]):
         if want is not None:
             want.items[item] = None
             return False
-        want = self._wants[key] = _Want(*key)
+        want = self._wants[key] = _Want(*key, access_of(entry.conditions, self._shared.__getitem__))
         want.items[item] = None
         if want.access is None:
             self.tested[want] = None
             return True
+        if want.access.shareable is not None:
+            self._shared[want.access.shareable] += 1
         column = self.columns.get(want.access.column)
         is_new = column is None
         if column is None:
@@ -250,6 +259,11 @@ class _Place(Generic[Target]):
         if want.access is None:
             del self.tested[want]
             return True
+        shared = want.access.shareable
+        if shared is not None:
+            self._shared[shared] -= 1
+            if not self._shared[shared]:
+                del self._shared[shared]
         column = self.columns[want.access.column]
         column.remove(want, want.access)
         if column.wants:

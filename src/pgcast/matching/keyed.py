@@ -11,7 +11,7 @@ from pgcast.matching.lookups import Bounds, Bucket, Intervals, Prefixes
 from pgcast.matching.predicates import equality_key, order_key, same
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pgcast.matching.conditions import Part
     from pgcast.matching.predicates import KeyFunction
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 _LOWER: Final = frozenset({"gt", "gte"})
+
+# An interval's ends are keys with what is left out of it: a value with key k is at (k, 0).
+_SIDES: Final = {"gt": 1, "gte": 0, "lte": 0, "lt": -1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +39,27 @@ class Access:
     conditions: tuple[Condition, ...]
     is_exact: bool
 
+    @property
+    def shareable(self) -> Condition | None:
+        """The equality that filters which differ otherwise may be found by as well; None if it is none."""
+        first = self.conditions[0]
+        return None if self.is_exact or first.operator != "eq" else first
 
-def access_of(parts: Sequence[Part]) -> Access | None:
+
+def access_of(parts: Sequence[Part], shared: Callable[[Condition], int] | None = None) -> Access | None:
     """Choose by which conditions a filter is looked up: those that most likely exclude most rows.
 
     Args:
         parts: All must hold.
+        shared: Says how many others are found by a condition already: of several equalities, the one that fewest share
+            is taken.
     """
     usable = [part for part in parts if isinstance(part, Condition) and not part.is_negated and not part.path]
-    for operators in ({"eq"}, {"in"}, {"like"}):
+    equalities = [part for part in usable if part.operator == "eq"]
+    if equalities:
+        part = equalities[0] if shared is None or len(equalities) == 1 else min(equalities, key=shared)
+        return Access(part.column, (part,), is_exact=len(parts) == 1)
+    for operators in ({"in"}, {"like"}):
         for part in usable:
             if part.operator in operators and (part.operator != "like" or like_prefix(part.operands[0] or "")):
                 return Access(part.column, (part,), is_exact=len(parts) == 1 and part.operator != "like")
@@ -52,7 +67,7 @@ def access_of(parts: Sequence[Part]) -> Access | None:
     for lower in ranges:
         for upper in ranges:
             if lower.column == upper.column and lower.operator in _LOWER and upper.operator not in _LOWER:
-                return Access(lower.column, (lower, upper), is_exact=False)
+                return Access(lower.column, (lower, upper), is_exact=len(parts) == 2)
     for part in ranges:
         return Access(part.column, (part,), is_exact=len(parts) == 1)
     return None
@@ -129,7 +144,7 @@ class Keyed(Generic[Item]):
                 for bounds in self._bounds.values():
                     found += bounds.find(key)
                 if self._intervals:
-                    found += self._intervals.find(key)
+                    found += self._intervals.find((key, 0))
         except ValueError:
             return found  # no text of this type: nothing can be equal to it, or less
         return found
@@ -149,9 +164,10 @@ class Keyed(Generic[Item]):
             keys = [key for condition in conditions for key in self._keys_of(condition, key_of)]
         except ValueError:
             return "", []
-        if operator in {"eq", "in"}:
-            return operator, list(dict.fromkeys(keys))
-        return ("between" if len(conditions) > 1 else operator), keys
+        if len(conditions) > 1:
+            sides = [_SIDES[condition.operator] for condition in conditions]
+            return "between", list(zip(keys, sides, strict=True))
+        return operator, list(dict.fromkeys(keys))
 
     def _keys_of(self, condition: Condition, key_of: KeyFunction) -> list[Any]:
         return [key_of(text) for text in condition.texts(self._shape) if text is not None]

@@ -62,7 +62,7 @@ class Scan:
         for entry, test in zip(self._entries, tests, strict=True):
             if not entry.concerns(table, change.kind) or not may_want(entry):
                 continue
-            wants, is_left = _verdicts(entry, test, change)
+            wants, is_left = verdicts(entry, test, change)
             # The others are tested all the same: what they have to ask is asked together.
             is_pending = is_pending or wants is PENDING or is_left is PENDING
             if wants is True:
@@ -72,8 +72,14 @@ class Scan:
         return None if is_pending else Found(tuple(ids), tuple(left))
 
 
-def _verdicts(entry: Entry, test: Test, change: Change) -> tuple[Verdict, Verdict]:
-    """Return whether an entry wants a change, and whether the row has left its filter."""
+def verdicts(entry: Entry, test: Test, change: Change) -> tuple[Verdict, Verdict]:
+    """Return whether an entry wants a change that concerns it, and whether the row has left its filter.
+
+    Args:
+        entry: The entry.
+        test: Of its conditions, on rows of the change's table.
+        change: The change.
+    """
     if not entry.conditions:
         return True, False
     values = change.old_values if change.kind is Kind.DELETE else change.values

@@ -52,7 +52,9 @@ class CopyBoth:
 
     def __init__(self, pgconn: PGconn, *, read_limit_bytes: int) -> None:
         self._pgconn = pgconn
-        self._fd = pgconn.socket
+        # Our own: libpq closes its descriptor as soon as it finds the connection broken, and the number may belong to a
+        # client a moment later, while the loop still watches it for us.
+        self._fd = os.dup(pgconn.socket)
         self._loop = asyncio.get_running_loop()
         self._read_limit_bytes = read_limit_bytes
         self._pause_s = 0.0 if _is_unix_socket(self._fd) else _PAUSE_S
@@ -137,6 +139,9 @@ class CopyBoth:
         if self._is_flushing:
             self._loop.remove_writer(self._fd)
             self._is_flushing = False
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -200,6 +205,8 @@ class CopyBoth:
     async def _wait_readable(self) -> None:
         if self._is_readable:
             return
+        if self._fd < 0:
+            raise psycopg.OperationalError("the replication connection was closed")
         if not self._is_watched:
             self._loop.add_reader(self._fd, self._on_readable)
             self._is_watched = True

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import struct
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -566,6 +568,39 @@ async def test_a_terminated_walsender_says_why(published, target, slot):
 
 
 @pytest.mark.postgres(13, why="no slot is invalidated before version 13")
+@pytest.mark.postgres(12, why="before, wal_sender_timeout is the server's alone")
+def test_the_socket_of_a_stream_that_broke_is_nobody_elses(published, slot):
+    """libpq closes it when it finds the end, perhaps behind changes that were still there; its number is free then."""
+    target = replace(parse_target(published.dsn), options="-c wal_sender_timeout=1s")
+    complaints = []
+
+    async def read_beside_others() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        async with opened(ReplicationSource(target, slot=slot, publications=["p"])) as source:
+            reading = asyncio.create_task(read_until(source, is_commit))
+            await asyncio.sleep(0.1)
+            # Without a turn of the loop, so that the change and the end, which comes without a word, arrive together.
+            published.execute("INSERT INTO items VALUES (1)")
+            time.sleep(2)  # noqa: ASYNC251
+            assert ids(await reading) == [1]
+            ours, theirs = zip(*(socket.socketpair() for _ in range(10)), strict=True)
+            streams = [await asyncio.open_connection(sock=one) for one in ours]
+            for one in theirs:
+                one.sendall(b"hello")
+            async with asyncio.timeout(5):
+                assert [await reader.read(5) for reader, _ in streams] == [b"hello"] * 10
+            with pytest.raises(StreamEnded):
+                await source.read()
+            for _, writer in streams:
+                writer.close()
+            for one in theirs:
+                one.close()
+
+    # On the loop that the server runs on, which does not tell of a descriptor that was closed.
+    uvloop.run(read_beside_others())
+    assert not complaints
+
+
 async def test_an_invalidated_slot_is_lost(own_cluster):
     cluster = own_cluster(settings={"max_slot_wal_keep_size": "1MB", "max_wal_size": "32MB", "min_wal_size": "32MB"})
     with cluster.connect() as connection:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
 from making import change, table, transaction
 from memory_outlet import MemoryOutlet
 
 from fix_clock import Clock
 from pgcast.changes.payload import Payloads
+from pgcast.engine.decisions import Decisions
 from pgcast.engine.groups import Group, Member, Reading, Signature
+from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.resume import FELL_OUT, Readers
 from pgcast.engine.sights import Sights
 from pgcast.fanout.ring import Ring, RingBudget
 from pgcast.fanout.window import Window
 from pgcast.frames.codec import serializer_for
+from pgcast.matching.conditions import Condition
 from pgcast.matching.index import ROW_KINDS, Entry
 from pgcast.model.change import Kind
 from pgcast.model.lsn import NO_LSN, Lsn
+from pgcast.model.sight import Sight
+from pgcast.model.snapshot import Snapshot
 
 TODOS, USERS = table("todos"), table("users", with_oid=2)
 TO_TODOS = Entry(1, ROW_KINDS, "public", "todos")
@@ -148,3 +157,104 @@ async def test_the_oldest_protocol_gets_its_own_payload(clock: Clock):
     await clock.settle()
     (message,) = member.outlet.messages
     assert (message[3], message[4]["record"]) == ("INSERT", {"id": 1})
+
+
+class Judge:
+    """Says that everything matches, once it is let."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[bytes | None]] = []
+        self.may_answer = asyncio.Event()
+
+    async def decide(self, _: object, values: Sequence[bytes | None]) -> list[bool]:
+        self.asked.append(list(values))
+        await self.may_answer.wait()
+        return [True] * len(values)
+
+
+REGEX = (Condition("title", "match", ("^m",)),)
+ASKS = Entry(1, ROW_KINDS, "public", "todos", REGEX, asks=True)
+
+
+def joined_to(member: Member, rig: Rig, **reading: object) -> Member:
+    """One more member of the same group."""
+    other = Member(MemoryOutlet(), member.group)
+    rig.readers.start(other, Reading(0, **reading))  # type: ignore[arg-type]
+    return other
+
+
+async def test_what_many_ask_is_asked_once_for_all_the_changes_of_a_batch(clock: Clock):
+    rig, judge = Rig(), Judge()
+    rig.readers.ask = Decisions(judge, rig.readers.serve_soon)  # type: ignore[arg-type]
+    for commit_lsn, title in ((100, b"milk"), (200, b"tea"), (300, b"milk")):
+        rig.window.append(change(transaction(commit_lsn), on=TODOS, values=(b"1", title)), 50, now_s=0)
+    first, others = rig.start(ASKS), [rig.start(ASKS), rig.start(replace(ASKS, id=2))]
+    others += [joined_to(first, rig), joined_to(first, rig, rules={1: lambda _: True})]
+    await clock.settle()
+    assert judge.asked == [[b"milk", b"tea"]]
+    assert first.outlet.positions == []
+    judge.may_answer.set()
+    await clock.settle()
+    assert len(judge.asked) == 1
+    assert [one.outlet.positions for one in (first, *others)] == [[(100, 0), (200, 0), (300, 0)]] * 5
+    assert rig.level == []
+    await rig.readers.ask.close()
+
+
+async def test_members_that_come_to_the_same_place_share_what_the_first_has_read(clock: Clock):
+    rig = Rig()
+    asked: list[bytes] = []
+
+    def ask(_: object, value: bytes) -> bool:
+        asked.append(value)
+        return True
+
+    rig.readers.ask = ask
+    first = rig.start(ASKS)
+    second = joined_to(first, rig)
+    other = joined_to(first, rig, rules={1: lambda one: one.transaction.commit_lsn > 100}, until=Lsn(150))
+    rig.commit(100)
+    rig.readers.passed(Lsn(105))
+    await clock.settle()
+    assert asked == [b"milk"]
+    assert (first.outlet.positions, second.outlet.positions, other.outlet.positions) == ([(100, 0)], [(100, 0)], [])
+    rig.commit(200)
+    rig.readers.passed(Lsn(205))
+    await clock.settle()
+    assert asked == [b"milk"] * 3  # once for itself, for its rules may say otherwise
+    rig.commit(300)
+    rig.readers.passed(Lsn(305))
+    await clock.settle()
+    assert asked == [b"milk"] * 4  # the rules are behind it
+    assert other.outlet.positions == [(200, 0), (300, 0)]
+    assert second.outlet.positions == first.outlet.positions == [(100, 0), (200, 0), (300, 0)]
+
+
+async def test_a_snapshot_counts_only_until_the_stream_has_passed_it(clock: Clock):
+    rig = Rig()
+    rig.readers.ask = lambda _question, _value: True
+    snapshot = Snapshot(100, 100, frozenset(), Lsn(10))
+    member = rig.start(ASKS, rules={1: lambda one: not snapshot.sees(one.transaction.xid)}, until=Lsn(10))
+    rig.readers.passed(Lsn(20))
+    await clock.settle()
+    # So many transactions later the snapshot would take a new one for one of its past.
+    late = transaction(100, xid=(100 + (1 << 31) + 1) % (1 << 32))
+    assert snapshot.sees(late.xid)
+    rig.window.append(change(late, on=TODOS), 50, now_s=0)
+    rig.readers.serve_soon()
+    await clock.settle()
+    assert member.outlet.positions == [(100, 0)]
+
+
+async def test_what_was_rendered_with_other_rights_is_not_shared():
+    hub, first, second = Hub(Payloads(), HubLimits()), MemoryOutlet(), MemoryOutlet()
+    hub.sights.roles["anon"] = None
+    hub.sights.take(1, [1], ["anon"], {"anon": {1: Sight()}})
+    hub.publish(change(transaction(100), on=table()), 50, now_s=0)
+    signature = Signature("2.0.0", "realtime:t", (Entry(1, ROW_KINDS),), is_legacy=False, role="anon")
+    for outlet, columns in ((first, ["id", "title"]), (second, ["id"])):
+        hub.sights.take(2 if outlet is second else 1, [1], ["anon"], {"anon": {1: Sight(frozenset(columns))}})
+        hub.join(outlet, signature, serializer_for("2.0.0"), Reading(0, until=Lsn(1000)))
+        hub.readers.serve()
+        (message,) = outlet.messages
+        assert [column["name"] for column in message[4]["data"]["columns"]] == columns

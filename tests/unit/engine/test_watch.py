@@ -116,6 +116,12 @@ async def test_a_missing_publication_is_not_ready_and_one_made_anew_is_a_gap(rig
     assert rig.losses == 1
 
 
+async def test_one_that_was_renamed_for_a_while_is_a_gap(rig: Rig):
+    await rig.sees(observation(), observation(publications={}), observation(), observation())
+    assert rig.why_not_ready == ""
+    assert rig.losses == 1
+
+
 async def test_a_synchronous_standby_is_said_and_confirms_at_once(rig: Rig, said: Callable[[], str]):
     await rig.sees(observation(is_standby=True))
     assert "synchronous standby" in said()

@@ -212,3 +212,23 @@ def test_changes_of_an_internal_table_are_for_those_who_name_it():
     one = change(TX, on=messages)
     assert found(index_of(*targets), one) == {"table": (1,)}
     assert [target.name for target in targets if target.entries[0].wants(one)] == ["table"]
+
+
+def test_an_equality_that_many_share_is_not_what_they_are_found_by():
+    numbers = [str(number) for number in range(50)]
+    targets = [
+        Target(
+            number, entry(schema="public", table="todos", conditions=(*equal("title", "milk"), *equal("id", number)))
+        )
+        for number in numbers
+    ]
+    index = index_of(*targets)
+    (place,) = index._places.values()
+    assert {column: len(one.wants) for column, one in place.columns.items()} == {"title": 1, "id": 49}
+    for number in ("0", "7"):
+        assert found(index, change(TX, on=TODOS, values=(number.encode(), b"milk"))) == {number: (1,)}
+    assert found(index, change(TX, on=TODOS, values=(b"7", b"tea"))) == {}
+    for target in targets:
+        index.remove(target, target.entries)
+    assert not index
+    assert not place._shared

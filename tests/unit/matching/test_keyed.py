@@ -20,7 +20,10 @@ LOW, HIGH = Condition("id", "gte", ("1",)), Condition("id", "lt", ("5",))
         ((IN, EQ), Access("id", (EQ,), is_exact=False)),
         ((IN, LIKE), Access("id", (IN,), is_exact=False)),
         ((LIKE,), Access("title", (LIKE,), is_exact=False)),
-        ((HIGH, LOW), Access("id", (LOW, HIGH), is_exact=False)),
+        ((HIGH, LOW), Access("id", (LOW, HIGH), is_exact=True)),
+        ((HIGH, LOW, LIKE), Access("title", (LIKE,), is_exact=False)),
+        ((HIGH, LOW, Condition("x", "gt", ("1",))), Access("id", (LOW, HIGH), is_exact=False)),
+        ((EQ, Condition("x", "eq", ("1",))), Access("id", (EQ,), is_exact=False)),
         ((HIGH,), Access("id", (HIGH,), is_exact=True)),
         ((HIGH, Condition("x", "gt", ("1",))), Access("id", (HIGH,), is_exact=False)),
         ((replace(EQ, is_negated=True),), None),
@@ -33,6 +36,24 @@ LOW, HIGH = Condition("id", "gte", ("1",)), Condition("id", "lt", ("5",))
 )
 def test_a_filter_is_looked_up_by_what_excludes_most(parts: tuple[Condition, ...], access: Access | None):
     assert access_of(parts) == access
+
+
+def test_of_several_equalities_the_one_that_fewest_share_is_taken():
+    other = Condition("title", "eq", ("a",))
+    for shared, chosen in (({}, EQ), ({EQ: 1}, other), ({EQ: 1, other: 2}, EQ), ({other: 1}, EQ)):
+        access = access_of((EQ, other), lambda condition, shared=shared: shared.get(condition, 0))  # type: ignore[misc]
+        assert access is not None
+        assert access.conditions == (chosen,)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "held"),
+    [("gte", "lte", "123"), ("gte", "lt", "12"), ("gt", "lte", "23"), ("gt", "lt", "2")],
+)
+def test_the_ends_of_an_interval_count_as_they_are_meant(low: str, high: str, held: str):
+    bounds = Condition("id", low, ("1",)), Condition("id", high, ("3",))
+    assert "".join(value for value in "01234" if found(bounds, value.encode())) == held
+    assert not found((Condition("id", low, ("3",)), Condition("id", high, ("1",))), b"2")
 
 
 def found(parts: tuple[Condition, ...], value: bytes, *, shape: object = INT8) -> bool:

@@ -9,10 +9,11 @@ Values are the JSON of the message, shortened; nothing in them can reach the ter
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+
+from pgcast.cli.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +24,6 @@ _RESET: Final = "\x1b[0m"
 _DIM: Final = "\x1b[2m"
 _BOLD: Final = "\x1b[1m"
 _COLORS: Final = {"INSERT": "\x1b[32m", "UPDATE": "\x1b[33m", "DELETE": "\x1b[31m"}
-
-# What a terminal might obey: C0, delete, C1, and the marks that turn the direction of writing.
-_CONTROLS: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class _Change(msgspec.Struct):
@@ -51,7 +49,7 @@ def line_of(data: bytes, *, is_colored: bool) -> str:
     """
     change = _CHANGE.decode(data)
     clock = change.commit_timestamp.partition("T")[2]
-    where = _printable(f"{change.schema}.{change.table}")
+    where = printable(f"{change.schema}.{change.table}")
     words = " ".join(_words(change))
     if not is_colored:
         return f"{clock}  {change.type}  {where}  {words}"
@@ -70,17 +68,12 @@ def _words(change: _Change) -> Iterator[str]:
         if name not in old:
             yield _word(name, raw)
         elif old[name] != raw:
-            yield f"{_printable(name)}: {_shown(old[name])} -> {_shown(raw)}"
+            yield f"{printable(name)}: {_shown(old[name])} -> {_shown(raw)}"
 
 
 def _word(name: str, raw: Any) -> str:
-    return f"{_printable(name)}={_shown(raw)}"
+    return f"{printable(name)}={_shown(raw)}"
 
 
 def _shown(raw: Any) -> str:
-    text = _printable(bytes(raw).decode())
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-def _printable(text: str) -> str:
-    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return printable(bytes(raw).decode(), longest=_LONGEST)
