@@ -7,10 +7,11 @@ export PATH := $(CURDIR)/$(VENV)/node/bin:$(CURDIR)/$(BIN):$(PATH)
 
 # What is tested on every version of PostgreSQL, and what of it `make test` tests on the oldest one and on 16.
 ON_EVERY_VERSION := $(addprefix tests/, integration/kinds integration/postgres integration/cli integration/test_changes.py \
-	integration/test_database_broadcasts.py integration/test_serve_errors.py integration/test_tail.py integration/test_values_live.py \
-	integration/test_values_oracle.py integration/test_filters.py integration/test_filters_oracle.py \
-	integration/test_filters_reference.py integration/test_explain.py faults)
-ON_SOME_VERSIONS := $(addprefix tests/integration/, kinds test_changes.py test_database_broadcasts.py test_values_live.py test_values_oracle.py)
+	integration/test_database_broadcasts.py integration/test_serve_errors.py integration/test_tail.py \
+	integration/test_values_live.py integration/test_values_oracle.py integration/test_filters.py \
+	integration/test_filters_oracle.py integration/test_filters_reference.py integration/test_explain.py faults)
+ON_SOME_VERSIONS := $(addprefix tests/integration/, kinds test_changes.py test_database_broadcasts.py \
+	test_values_live.py test_values_oracle.py)
 # Servers and clients mostly wait for one another, so more tests than cores run at once.
 PARALLEL := -n 4 --dist worksteal
 VERSIONS ?= 10 11 12 13 14 15 16 17 18

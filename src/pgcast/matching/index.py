@@ -62,7 +62,7 @@ class Entry:
         return kind in self.kinds and self.concerns_table(table)
 
     def concerns_table(self, table: Table) -> bool:
-        """Say whether a table is one of those that it is about."""
+        """Say whether a table is one of those that it is about; one that is internal must be named."""
         if table.is_internal and None in {self.schema, self.table}:
             return False
         return self.schema in {None, table.schema} and self.table in {None, table.name}

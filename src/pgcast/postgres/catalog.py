@@ -215,7 +215,8 @@ class PostgresCatalog:
         while self._published[0] < oldest:
             # Those who come while a question is on its way share its answer, or its failure. Where that was asked too
             # early, they share the next one.
-            if self._asking is None:
+            # One that is done is not waited for, lest this loop never lets its callback run.
+            if self._asking is None or self._asking.done():
                 self._asking = asyncio.ensure_future(self._ask_published_tables(time.monotonic()))
                 self._asking.add_done_callback(self._answered)
             await asyncio.shield(self._asking)
@@ -303,7 +304,8 @@ class PostgresCatalog:
         return parse_snapshot(snapshot, insert_lsn)
 
     def _answered(self, task: asyncio.Task[None]) -> None:
-        self._asking = None
+        if self._asking is task:
+            self._asking = None
         if not task.cancelled():
             task.exception()  # whoever waited has it; if nobody did, the loop need not report it
 

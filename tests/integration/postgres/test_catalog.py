@@ -230,6 +230,15 @@ async def test_columns_outside_a_column_list_are_not_among_the_published(databas
     assert columns_of(await catalog.published_tables()) == [("public", "listed", [("a", "int4"), ("c", "int4")])]
 
 
+async def test_who_asks_between_an_answer_and_its_end_does_not_wait_for_ever(catalog):
+    """The answer is there, and those who wait for it have not run yet: the loop must go on for them to."""
+    await catalog.published_tables()
+    answered = asyncio.get_running_loop().create_future()
+    answered.set_result(None)
+    catalog._asking = answered
+    assert await catalog.published_tables(is_fresh=True) == []
+
+
 async def test_published_tables_are_asked_for_once_a_second(database, catalog):
     database.execute("CREATE TABLE t (a int); CREATE PUBLICATION p FOR ALL TABLES")
     answers = await asyncio.gather(*(catalog.published_tables() for _ in range(20)))

@@ -200,20 +200,6 @@ def test_a_row_that_left_a_filter_is_told_to_those_it_left():
     assert index.match_left(change(TX, on=TODOS)) == ()
 
 
-def test_changes_of_an_internal_table_are_for_those_who_name_it():
-    messages = replace(table("messages", in_schema="realtime"), is_internal=True)
-    targets = [
-        Target("all", entry()),
-        Target("schema", entry(schema="realtime")),
-        Target("any schema", entry(table="messages")),
-        Target("filter", entry(conditions=equal("id", "1"))),
-        Target("table", entry(schema="realtime", table="messages")),
-    ]
-    one = change(TX, on=messages)
-    assert found(index_of(*targets), one) == {"table": (1,)}
-    assert [target.name for target in targets if target.entries[0].wants(one)] == ["table"]
-
-
 def test_an_equality_that_many_share_is_not_what_they_are_found_by():
     numbers = [str(number) for number in range(50)]
     targets = [
@@ -232,3 +218,17 @@ def test_an_equality_that_many_share_is_not_what_they_are_found_by():
         index.remove(target, target.entries)
     assert not index
     assert not place._shared
+
+
+def test_changes_of_an_internal_table_are_for_those_who_name_it():
+    messages = replace(table("messages", in_schema="realtime"), is_internal=True)
+    targets = [
+        Target("all", entry()),
+        Target("schema", entry(schema="realtime")),
+        Target("any schema", entry(table="messages")),
+        Target("filter", entry(conditions=equal("id", "1"))),
+        Target("table", entry(schema="realtime", table="messages")),
+    ]
+    one = change(TX, on=messages)
+    assert found(index_of(*targets), one) == {"table": (1,)}
+    assert [target.name for target in targets if target.entries[0].wants(one)] == ["table"]
