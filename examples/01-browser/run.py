@@ -39,9 +39,8 @@ def fetch_client() -> None:
             check=False,
         )
         if fetched.returncode:
-            sys.exit(
-                f"cannot fetch supabase-js: npm says\n{fetched.stderr}\n  fix: let npm reach its registry, or put the file at {CLIENT}"
-            )
+            fix = f"let npm reach its registry, or put the file at {CLIENT}"
+            sys.exit(f"cannot fetch supabase-js: npm says\n{fetched.stderr}\n  fix: {fix}")
         (archive,) = Path(folder).iterdir()
         if base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode() != SHA512:
             sys.exit(f"{PACKAGE} is not the package that was expected: its SHA-512 differs")
