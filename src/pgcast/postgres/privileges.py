@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from pgcast.postgres.pool import Pool
 
-# One row for each role that exists, and table, which is judged as itself or as its root; of a role without any table one with NULLs. pg_has_role asks for USAGE:
-# MEMBER would also count what a role may only switch to.
+# One row for each role that exists, and table, which is judged as itself or as its root; of a role without any table
+# one with NULLs. pg_has_role asks for USAGE: MEMBER would also count what a role may only switch to.
 _SIGHTS: Final = """
     SELECT r.rolname::text, asked.oid::int8,
         has_schema_privilege(r.oid, n.oid, 'USAGE') AND has_table_privilege(r.oid, c.oid, 'SELECT'),
