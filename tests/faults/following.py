@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,7 +41,7 @@ async def joined_when_possible(url: str, **binding: Any) -> ClientConnection:
     """Join a server that is just coming back."""
     async with asyncio.timeout(30):
         while True:
-            with contextlib.suppress(OSError, ConnectionClosed, TimeoutError):
+            with contextlib.suppress(OSError, ConnectionClosed, InvalidHandshake, TimeoutError):
                 return await joined(url, **binding)
             await asyncio.sleep(0.1)
 

@@ -304,10 +304,11 @@ async def test_a_client_that_crawls_holds_nobody_for_longer_than_it_may(impatien
             await asyncio.to_thread(insert, impatient, 1, rows)
             await arrived(quick, rows)
             assert quick.last_at_s - started_s < hold_s + 15, "at 100 kB/s it would have taken a quarter of an hour"
-            assert quick.longest_wait_s < hold_s + 1.5
+            assert quick.longest_wait_s < hold_s + 10
             assert crawling.count < rows // 10
         quick.check(rows)
-        assert not crawling.mistake
+        # Where the others were quick enough for the window to pass it, it has been told.
+        assert not crawling.mistake or "too slow" in crawling.mistake
     watch.check()
     assert pipelines_lost(node) == 0
 
