@@ -12,7 +12,20 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
-from fix_clients import CLIENTS, JAVASCRIPT_CLIENTS, REALTIME_PY, SUPABASE_JS, Application, Client, Schema, application
+from fix_clients import (
+    CLIENTS,
+    JAVASCRIPT_CLIENTS,
+    PYTHON_CLIENTS,
+    REALTIME_JS,
+    REALTIME_JS_V1,
+    REALTIME_PY,
+    SUPABASE_JS,
+    SUPABASE_JS_V1,
+    Application,
+    Client,
+    Schema,
+    application,
+)
 from fix_node import Node, NodeFactory
 from pgcast.devdb.template import Database
 
@@ -71,6 +84,7 @@ def changes_each(client: Client) -> int:
     return 2 if client.is_legacy else 1
 
 
+@pytest.mark.behaviour("heartbeats", clients=CLIENTS)
 async def test_every_client_lives_over_its_heartbeats_and_a_silent_one_is_closed(
     shared_database: Database, start_node: NodeFactory, schema: Schema
 ):
@@ -88,10 +102,12 @@ async def test_every_client_lives_over_its_heartbeats_and_a_silent_one_is_closed
             assert not app.unread("status"), str(app)
             heartbeats = [line["heartbeat"] for line in app.unread("heartbeat")]
             assert set(heartbeats) <= {"sent", "ok"}
-            if client in JAVASCRIPT_CLIENTS[:-1]:  # those that tell
+            if client in {SUPABASE_JS, SUPABASE_JS_V1, REALTIME_JS, REALTIME_JS_V1}:  # those that tell
                 assert heartbeats.count("ok") > 2
 
 
+@pytest.mark.behaviour("killed server", clients=CLIENTS)
+@pytest.mark.behaviour("since", clients=JAVASCRIPT_CLIENTS)
 async def test_every_client_comes_back_to_a_server_that_was_killed(
     shared_database: Database, start_node: NodeFactory, schema: Schema
 ):
@@ -122,6 +138,7 @@ async def test_every_client_comes_back_to_a_server_that_was_killed(
             assert not [line for line in app.unread("system") if "code" in line["system"]], str(app)
 
 
+@pytest.mark.behaviour("resume", clients=CLIENTS)
 async def test_every_client_with_an_id_in_its_url_gets_exactly_what_came_while_the_server_was_away(
     shared_database: Database, start_node: NodeFactory, schema: Schema, tmp_path: Path
 ):
@@ -146,6 +163,7 @@ async def test_every_client_with_an_id_in_its_url_gets_exactly_what_came_while_t
             assert not [line for line in app.unread("system") if "code" in line["system"]], str(app)
 
 
+@pytest.mark.behaviour("restarted server", clients=CLIENTS)
 async def test_every_client_comes_back_to_a_server_that_was_restarted(
     shared_database: Database, start_node: NodeFactory, schema: Schema
 ):
@@ -179,6 +197,7 @@ bad_tokens = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.behaviour("valid token")
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
 async def test_a_valid_token_gets_in(client: Client, guarded_node: Node, schema: Schema, roles: None):
     schema.execute(f"grant usage on schema {schema.name} to public; grant select on todos to public")
@@ -189,18 +208,21 @@ async def test_a_valid_token_gets_in(client: Client, guarded_node: Node, schema:
         assert ids(await app.gets_changes(1)) == [1]
 
 
+@pytest.mark.behaviour("bad token")
 @bad_tokens
-@pytest.mark.parametrize("client", [client for client in CLIENTS if client != REALTIME_PY], ids=str)
+@pytest.mark.parametrize("client", [client for client in CLIENTS if not client.is_python], ids=str)
 async def test_a_bad_token_is_an_error_of_the_channel(client: Client, guarded_node: Node, schema: Schema, bad: str):
     channel = channel_of(client, schema)
     async with application(client, guarded_node, channel, apikey=bad) as app:
         await app.gets_status("CHANNEL_ERROR", channel["topic"])
 
 
+@pytest.mark.behaviour("bad token")
 @bad_tokens
-async def test_a_bad_token_is_an_exception_in_python(guarded_node: Node, schema: Schema, bad: str):
-    channel = channel_of(REALTIME_PY, schema)
+@pytest.mark.parametrize("client", PYTHON_CLIENTS, ids=str)
+async def test_a_bad_token_is_an_exception_in_python(client: Client, guarded_node: Node, schema: Schema, bad: str):
+    channel = channel_of(client, schema)
     logs = ("Connection attempt failed", "Connection failed permanently after 1 attempts")
-    async with application(REALTIME_PY, guarded_node, channel, apikey=bad, attempts=1, may_log=logs) as app:
+    async with application(client, guarded_node, channel, apikey=bad, attempts=1, may_log=logs) as app:
         raised = await app.get("raised")
     assert raised["raised"] == "InvalidStatus: server rejected WebSocket connection: HTTP 401"

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from fix_clients import REALTIME_PY, REALTIME_PY_2_4, Client, Schema, application
+from fix_clients import PYTHON_CLIENTS, REALTIME_PY_2_4, Client, Schema, application, at_both_paths
 from fix_node import Node
 
-BOTH_PATHS = (REALTIME_PY, Client(REALTIME_PY.package, None, "/realtime/v1"))
+both_clients = pytest.mark.parametrize("client", PYTHON_CLIENTS, ids=str)
 
 
 def seen(lines: list[dict[str, Any]]) -> list[tuple[str, int, str, int]]:
@@ -21,7 +21,8 @@ def seen(lines: list[dict[str, Any]]) -> list[tuple[str, int, str, int]]:
     )
 
 
-@pytest.mark.parametrize("client", [*BOTH_PATHS, REALTIME_PY_2_4], ids=str)
+@pytest.mark.behaviour("changes", "topics")
+@pytest.mark.parametrize("client", at_both_paths(*PYTHON_CLIENTS), ids=str)
 async def test_insert_update_and_delete_arrive_with_their_values(client: Client, shared_node: Node, schema: Schema):
     channel = {"topic": "room/1: ü", "bindings": [schema.binding("*", "todos")]}
     async with application(client, shared_node, channel) as app:
@@ -36,7 +37,7 @@ async def test_insert_update_and_delete_arrive_with_their_values(client: Client,
         assert change.pop("schema") == schema.name
         assert change.pop("table") == "todos"
         assert change.pop("errors") is None
-        assert ("position" in change) == (client == REALTIME_PY_2_4)  # it hands on what it does not know
+        assert ("position" in change) == (client.package == REALTIME_PY_2_4.package)  # it hands on what it does not know
         change.pop("position", None)
         assert change.pop("columns") == [
             {"name": "id", "type": "int8"},
@@ -57,7 +58,9 @@ async def test_insert_update_and_delete_arrive_with_their_values(client: Client,
     }
 
 
-async def test_each_listener_is_called_exactly_as_often_as_it_should(shared_node: Node, schema: Schema):
+@pytest.mark.behaviour("listeners")
+@both_clients
+async def test_each_listener_is_called_exactly_as_often_as_it_should(client: Client, shared_node: Node, schema: Schema):
     bindings = [
         schema.binding("*"),
         schema.binding("*", "todos"),
@@ -70,7 +73,7 @@ async def test_each_listener_is_called_exactly_as_often_as_it_should(shared_node
         {"event": "INSERT", "schema": "*", "table": "todos"},
         schema.binding("*", "todos"),
     ]
-    async with application(REALTIME_PY, shared_node, {"topic": "room", "bindings": bindings}) as app:
+    async with application(client, shared_node, {"topic": "room", "bindings": bindings}) as app:
         await app.gets_status("SUBSCRIBED", "room")
         schema.execute("insert into todos values (1, 'milk'), (2, 'bread')")
         schema.execute("update todos set done = true where id = 1")
@@ -97,14 +100,16 @@ async def test_each_listener_is_called_exactly_as_often_as_it_should(shared_node
     assert not app.unread("change")
 
 
-async def test_channels_share_a_socket_and_one_of_them_leaves_and_comes_back(shared_node: Node, schema: Schema):
+@pytest.mark.behaviour("several channels")
+@both_clients
+async def test_channels_share_a_socket_and_one_of_them_leaves_and_comes_back(client: Client, shared_node: Node, schema: Schema):
     todos = schema.binding("*", "todos")
     channels = [
         {"topic": "a", "bindings": [todos]},
         {"topic": "b", "bindings": [schema.binding("*", "todos", filter="id=eq.1")]},
         {"topic": "c", "bindings": [schema.binding("*", "notes")]},
     ]
-    async with application(REALTIME_PY, shared_node, *channels) as app:
+    async with application(client, shared_node, *channels) as app:
         await app.gets_status("SUBSCRIBED", "a", "b", "c")
         schema.execute("insert into todos values (1, 'milk')")
         assert seen(await app.gets_changes(2)) == [("a", 0, "INSERT", 1), ("b", 0, "INSERT", 1)]
@@ -123,12 +128,14 @@ async def test_channels_share_a_socket_and_one_of_them_leaves_and_comes_back(sha
     assert not app.unread("change")
 
 
-async def test_a_table_that_does_not_exist_is_an_error_until_it_exists(shared_node: Node, schema: Schema):
+@pytest.mark.behaviour("unknown table")
+@both_clients
+async def test_a_table_that_does_not_exist_is_an_error_until_it_exists(client: Client, shared_node: Node, schema: Schema):
     channels = [
         {"topic": "bad", "bindings": [schema.binding("*", "nope")]},
         {"topic": "good", "bindings": [schema.binding("*", "todos")]},
     ]
-    async with application(REALTIME_PY, shared_node, *channels) as app:
+    async with application(client, shared_node, *channels) as app:
         got = [await app.get("status") for _ in range(3)]
         statuses = [(line["topic"], line["status"]) for line in got]
         assert sorted(statuses) == [("bad", "CHANNEL_ERROR"), ("bad", "SUBSCRIBED"), ("good", "SUBSCRIBED")]
@@ -146,13 +153,15 @@ async def test_a_table_that_does_not_exist_is_an_error_until_it_exists(shared_no
     assert not app.unread("change")
 
 
+@pytest.mark.behaviour("change over 1 MiB")
+@both_clients
 async def test_a_row_that_is_too_large_for_the_client_comes_shortened_when_it_is_back(
-    shared_node: Node, schema: Schema
+    client: Client, shared_node: Node, schema: Schema
 ):
     channel = {"topic": "room", "bindings": [schema.binding("*", "todos")]}
-    config = {"params": {"resume": "a-python-application"}}
+    config = {"params": {"resume": f"an application with {client}"}}
     async with application(
-        REALTIME_PY, shared_node, channel, may_log=("connection closed", "Connection with server closed"), **config
+        client, shared_node, channel, may_log=("connection closed", "Connection with server closed"), **config
     ) as app:
         await app.gets_status("SUBSCRIBED", "room")
         schema.execute("insert into todos values (1, 'small')")

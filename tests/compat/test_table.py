@@ -1,0 +1,39 @@
+"""The table of compatibility: as declared, as the tests claim, as the documentation shows it."""
+
+from __future__ import annotations
+
+import pytest
+
+from compat.behaviours import CLAIMS, COLLECTED, PAGE
+from compat.clients import Column
+from compat.matrix import MATRIX, ROWS, Kind
+from compat.page import render, unclaimed, with_part
+
+
+def test_every_cell_that_says_yes_has_a_test(request: pytest.FixtureRequest):
+    if not request.config.stash[COLLECTED]:
+        pytest.skip("only part of the tests that claim cells was collected")
+    assert unclaimed(request.config.stash[CLAIMS]) == []
+
+
+def test_no_test_claims_what_a_client_does_not_have(request: pytest.FixtureRequest):
+    claimed = request.config.stash[CLAIMS]
+    assert [cell for cell in claimed if ROWS[cell[0]].cell(cell[1]).kind is Kind.NO_FEATURE] == []
+
+
+def test_the_page_shows_what_is_declared_and_claimed(request: pytest.FixtureRequest):
+    if not request.config.stash[COLLECTED]:
+        pytest.skip("only part of the tests that claim cells was collected")
+    page = PAGE.read_text()
+    assert page == with_part(page, render(request.config.stash[CLAIMS])), "`make compat` writes the page anew"
+
+
+def test_whatever_is_no_plain_yes_says_why():
+    for row in ROWS.values():
+        for column in Column:
+            cell = row.cell(column)
+            assert cell.kind is Kind.WORKS or cell.note.endswith("."), f"{row.name}, {column.value}"
+
+
+def test_a_row_has_a_name_of_its_own():
+    assert len(ROWS) == sum(map(len, MATRIX.values()))
