@@ -10,6 +10,7 @@ import pytest
 from fix_clients import (
     REALTIME_JS,
     REALTIME_JS_V1,
+    REALTIME_PY,
     REALTIME_PY_2_4,
     SUPABASE_JS,
     TODAYS,
@@ -173,7 +174,7 @@ async def test_a_filter_that_cannot_be_served_is_told(client: Client, shared_nod
     async with application(
         client, shared_node, {"topic": "room", "bindings": [binding]}, may_log=("nope", "error")
     ) as app:
-        if client.is_python:  # which takes it for the end of the channel
+        if client == REALTIME_PY:  # which takes it for the end of the channel
             await app.gets_status("SUBSCRIBED", "room")
             said = str((await app.get("status"))["error"])
         else:

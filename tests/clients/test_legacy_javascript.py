@@ -110,3 +110,18 @@ async def test_a_topic_of_a_table_that_does_not_exist_is_joined_and_silent(share
         schema.execute("insert into nope values (1)")
         assert {line["topic"] for line in await app.gets_changes(2)} == {nope}
     assert not app.unread("change")
+
+
+# The WebSocket package that this version takes under Node has the same limit as Python's.
+@pytest.mark.behaviour("change over 1 MiB", clients=[REALTIME_JS_1_7])
+async def test_a_row_that_is_too_large_for_the_client_comes_shortened_when_it_is_back(
+    shared_node: Node, schema: Schema
+):
+    topic = f"realtime:{schema.name}:todos"
+    params = {"resume": "an application of before 2.0"}
+    async with application(REALTIME_JS_1_7, shared_node, {"topic": topic}, params=params) as app:
+        await app.gets_status("SUBSCRIBED", topic)
+        schema.execute("insert into todos values (1, repeat('x', 1048576))")
+        change = (await app.get("change"))["change"]
+    assert change["record"] == {"id": 1, "done": False}
+    assert change["errors"] == ["Error 413: Payload Too Large"]

@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/reference/compatibility.md"
 FOLDERS = (ROOT / "tests/clients", ROOT / "tests/compat")
 
+WRITES = "WRITE_COMPATIBILITY" in os.environ
+
 CLAIMS = pytest.StashKey[dict[tuple[str, Column], set[str]]]()
 COLLECTED = pytest.StashKey[bool]()
 
@@ -94,7 +96,7 @@ class Outcomes:
         failed = [f"{name}: {column.value}" for (name, column), outcome in self.found.items() if outcome == "failed"]
         for line in failed:
             terminalreporter.line(f"compatibility lost: {line}", red=True)
-        if "WRITE_COMPATIBILITY" not in os.environ:
+        if not WRITES:
             return
         part = render(self.claims, self.word_of)
         terminalreporter.line(part)
@@ -102,7 +104,7 @@ class Outcomes:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if "WRITE_COMPATIBILITY" not in os.environ:
+        if not WRITES:
             return
         if "failed" in self.found.values() or unclaimed(self.claims):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -67,6 +67,11 @@ NO_KEY = lacks("It sends no keys of a binding that it does not know.")
 NO_BYTES = lacks("Protocol 1.0.0 cannot express bytes: such a message passes it by.")
 NO_BUILDER = lacks("It has no filter builder.")
 NO_WAIT = lacks("It has no `postgres_changes_options`.")
+AT_A_MEBIBYTE = limited(
+    "It closes the connection at 1 MiB, and comes back; if it can resume, the change then comes shortened, with an error."
+)
+AS_AN_ERROR = works("As an error of the channel.")
+NO_CLOSED = works("In a system message: it has no status for the end of a channel.")
 NO_TRUNCATE = lacks("Its protocol has no TRUNCATE.")
 
 
@@ -91,7 +96,15 @@ MATRIX: Mapping[str, tuple[Row, ...]] = {
         Row("heartbeats", "stays connected over its own heartbeats"),
         Row("killed server", "comes back after the server was killed"),
         Row("restarted server", "comes back after the server was restarted in good order (1012)"),
-        Row("resume", "with `resume` in its URL gets exactly what came while it was away"),
+        Row(
+            "resume",
+            "with `resume` in its URL gets exactly what came while it was away",
+            {
+                PY_2_4: limited(
+                    "It never sends its `params`; it resumes by its token's `sub`, with `PGCAST_RESUME=identity`."
+                )
+            },
+        ),
         Row("transcript", "says and is told what was recorded, byte for byte"),
     ),
     "Joining": (
@@ -101,7 +114,7 @@ MATRIX: Mapping[str, tuple[Row, ...]] = {
             "unknown table",
             "is told of a table that does not exist; other channels live",
             {
-                **but(PYTHON, works("As an error of the channel; it joins again until the table exists.")),
+                PY_2_34: works("As an error of the channel; it joins again until the table exists."),
                 JS_1_7: limited("The oldest protocol has no such message: silence until the table exists."),
             },
         ),
@@ -114,7 +127,11 @@ MATRIX: Mapping[str, tuple[Row, ...]] = {
     "Database changes": (
         Row("changes", "INSERT, UPDATE and DELETE with their values"),
         Row("values", "a value of each type"),
-        Row("listeners", "each listener is called for its event, schema, table and filter, as often as it should be"),
+        Row(
+            "listeners",
+            "each listener is called for its event, schema, table and filter, as often as it should be",
+            {PY_2_4: limited("It hands each change of a channel to every listener for `*` on that channel.")},
+        ),
         Row("truncate", "TRUNCATE", but(SINCE_2, NO_TRUNCATE)),
         Row(
             "filters",
@@ -130,7 +147,7 @@ MATRIX: Mapping[str, tuple[Row, ...]] = {
         Row(
             "bad filter",
             "is told of a filter that cannot be served",
-            {**OLDEST_HAS_NONE, **but(PYTHON, works("As an error of the channel."))},
+            {**OLDEST_HAS_NONE, PY_2_34: AS_AN_ERROR},
         ),
         Row("select", "`select`: only some columns", {**OLDEST_HAS_NONE, PY_2_4: NO_KEY}),
         Row("leave", "`leave`: is told of a row that leaves its filter", {**OLDEST_HAS_NONE, **but(PYTHON, NO_KEY)}),
@@ -140,13 +157,10 @@ MATRIX: Mapping[str, tuple[Row, ...]] = {
         Row(
             "change over 1 MiB",
             "a change of more than 1 MiB",
-            but(
-                PYTHON,
-                limited(
-                    "It closes the connection at 1 MiB, and comes back; with `resume`, the change then comes "
-                    "shortened, with an error."
-                ),
-            ),
+            {
+                **but(PYTHON, AT_A_MEBIBYTE),
+                JS_1_7: limited("Under Node, as Python's: its WebSocket package closes at 1 MiB."),
+            },
         ),
         Row("rights", "the columns that its token's role may select; with a new token, those of the new role"),
     ),
@@ -191,7 +205,11 @@ MATRIX: Mapping[str, tuple[Row, ...]] = {
         Row("presence alone", "gets a state when nobody is there; sees itself come and go", OLDEST_IS_ABSENT),
         Row("presence dies", "one whose connection dies is gone at once", OLDEST_IS_ABSENT),
         Row("presence metas", "several devices share one key", OLDEST_IS_ABSENT),
-        Row("presence early", "may track before its join is answered", OLDEST_IS_ABSENT),
+        Row(
+            "presence early",
+            "may track before its join is answered",
+            {**OLDEST_IS_ABSENT, PY_2_34: lacks("Its `subscribe` waits for the answer.")},
+        ),
         Row("presence late", "without listeners for presence, tracks and then has the state", OLDEST_IS_ABSENT),
     ),
     "Authorization": (
@@ -201,7 +219,7 @@ MATRIX: Mapping[str, tuple[Row, ...]] = {
         Row(
             "expired token",
             "a token that expires closes the channel, with the reason",
-            but(PYTHON, works("As an error of the channel.")),
+            {PY_2_34: AS_AN_ERROR, PY_2_4: NO_CLOSED},
         ),
     ),
     "Limits": (
@@ -210,7 +228,7 @@ MATRIX: Mapping[str, tuple[Row, ...]] = {
         Row(
             "presence calls",
             "is told of the limit of its presence messages, and the channel is closed",
-            {**OLDEST_IS_ABSENT, **but(PYTHON, works("As an error of the channel."))},
+            {**OLDEST_IS_ABSENT, PY_2_34: AS_AN_ERROR, PY_2_4: NO_CLOSED},
         ),
     ),
 }

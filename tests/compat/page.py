@@ -51,7 +51,11 @@ def _tests_of(row: Row, claims: Mapping[tuple[str, Column], set[str]]) -> list[s
 def unclaimed(claims: Mapping[tuple[str, Column], set[str]]) -> list[tuple[str, Column]]:
     """The cells that say yes, and no test does."""
     cells = [(row, column) for row in ROWS.values() for column in Column]
-    return [(row.name, column) for row, column in cells if _needs_test(row.cell(column)) and not claims.get((row.name, column))]
+    return [
+        (row.name, column)
+        for row, column in cells
+        if _needs_test(row.cell(column)) and not claims.get((row.name, column))
+    ]
 
 
 def _needs_test(cell: Cell) -> bool:
