@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from fix_clients import (
-    EACH_KIND,
     EACH_OF_TODAY,
     REALTIME_JS_1_7,
     REALTIME_PY,
@@ -85,32 +87,31 @@ async def test_an_opaque_key_connects_and_a_token_joins(client: Client, guarded:
         await one.gets_status("SUBSCRIBED", topic)
 
 
-@pytest.mark.behaviour("renewed token")
-@pytest.mark.parametrize("client", TODAY, ids=str)
-async def test_a_token_that_is_renewed_in_time_keeps_the_channel(client: Client, guarded: Node):
+@pytest.mark.behaviour("renewed token", "expired token", clients=TODAY)
+async def test_a_token_that_is_renewed_in_time_keeps_the_channel_and_one_that_expires_closes_it(guarded: Node):
     topic = f"user:{ADA}"
-    async with app(client, guarded, channel(topic, broadcast={"ack": True})) as one:
-        await one.gets_status("SUBSCRIBED", topic)
-        await one.set_auth(mint(sub=ADA, lives_s=2))
-        await one.set_auth(mint(sub=ADA, n=1))
-        with pytest.raises(AssertionError, match="no system within"):
-            await one.get("system", deadline_s=3)
-        assert await one.act(topic, send=["hi", {}]) == "ok"
-
-
-@pytest.mark.behaviour("expired token")
-@pytest.mark.parametrize("client", TODAY, ids=str)
-async def test_a_token_that_expires_closes_the_channel_with_the_reason(client: Client, guarded: Node):
-    topic = f"user:{ADA}"
-    async with app(client, guarded, channel(topic)) as one:
-        await one.gets_status("SUBSCRIBED", topic)
-        await one.set_auth(mint(sub=ADA, lives_s=2))
-        # The newer Python client hands an error to the status alone.
-        is_error = client == REALTIME_PY
-        said = (await one.get("status"))["error"] if is_error else (await one.get("system"))["system"]["message"]
-        assert "Token has expired " in said
-        if client != REALTIME_PY_2_4:  # which has no status for the end of a channel
-            await one.gets_status("CLOSED", topic)
+    async with AsyncExitStack() as stack:
+        # Side by side, for all of them wait.
+        apps = [await stack.enter_async_context(app(client, guarded, channel(topic))) for client in TODAY]
+        for one in apps:
+            await one.gets_status("SUBSCRIBED", topic)
+            await one.set_auth(mint(sub=ADA, lives_s=2))
+            await one.set_auth(mint(sub=ADA, n=1))
+        await asyncio.sleep(3)
+        for one in apps:
+            assert one.unread("system") == one.unread("status") == [], str(one)
+        for sender, receiver in itertools.pairwise([*apps, apps[0]]):
+            assert await sender.act(topic, send=["hi", {}]) == "ok", str(sender)
+            await receiver.get("broadcast")
+        for one in apps:
+            await one.set_auth(mint(sub=ADA, lives_s=2))
+        for one in apps:
+            # The newer Python client hands an error to the status alone.
+            is_error = one.client == REALTIME_PY
+            said = (await one.get("status"))["error"] if is_error else (await one.get("system"))["system"]["message"]
+            assert "Token has expired " in said
+            if one.client != REALTIME_PY_2_4:  # which has no status for the end of a channel
+                await one.gets_status("CLOSED", topic)
 
 
 @pytest.mark.behaviour("rights")

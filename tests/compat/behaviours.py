@@ -1,8 +1,8 @@
 """A plugin: which test claims which cells of the table of compatibility, and what came of it.
 
-A test says `@pytest.mark.behaviour("row", ...)`. The client is that of the parametrization, or `clients=[...]` names those
-that the test runs side by side. With WRITE_COMPATIBILITY set (`make compat`), the run writes the page, unless a cell is
-not as it was declared.
+A test says `@pytest.mark.behaviour("row", ...)`. The client is that of the parametrization, or `clients=[...]` names
+those that the test runs side by side. With WRITE_COMPATIBILITY set (`make compat`), the run writes the page, unless a
+cell is not as it was declared.
 """
 
 from __future__ import annotations

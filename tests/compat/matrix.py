@@ -1,7 +1,7 @@
-"""What is declared of each behaviour and client: that it works, that the client has no such thing, or what it cannot do.
+"""What is declared of each behaviour and client: that it works, that it is no feature, or what the client cannot do.
 
-Each row is something that an application sees. `says` is its text in the documentation; `but` are the cells that are more
-than a plain yes. Every cell that says yes needs a test that claims it, with `@pytest.mark.behaviour("the row's name")`.
+Each row is something that an application sees. `says` is its text in the documentation; `but` are the cells that are
+more than a plain yes. Every cell that says yes needs a test that claims it, `@pytest.mark.behaviour("the row's name")`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Kind(Enum):
     """How a cell begins."""
 
     WORKS = "yes"
-    NO_FEATURE = "–"
+    NO_FEATURE = "no feature"
     LIMITED = "limited"
 
 
@@ -68,7 +68,7 @@ NO_BYTES = lacks("Protocol 1.0.0 cannot express bytes: such a message passes it 
 NO_BUILDER = lacks("It has no filter builder.")
 NO_WAIT = lacks("It has no `postgres_changes_options`.")
 AT_A_MEBIBYTE = limited(
-    "It closes the connection at 1 MiB, and comes back; if it can resume, the change then comes shortened, with an error."
+    "It closes the connection at 1 MiB, and comes back; if it can resume, the change then comes shortened, and says so."
 )
 AS_AN_ERROR = works("As an error of the channel.")
 NO_CLOSED = works("In a system message: it has no status for the end of a channel.")
