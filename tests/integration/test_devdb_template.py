@@ -42,13 +42,10 @@ def test_a_copy_has_what_the_template_has_and_is_alone(cluster: Cluster) -> None
         assert not exists(cluster, name)
 
 
-async def test_a_database_takes_connections_of_each_kind(database: Database) -> None:
+def test_a_database_takes_connections_of_each_kind(database: Database) -> None:
     assert database.execute("SELECT %s::int + 1", [41]) == [(42,)]
     assert database.execute("CREATE TABLE t (a int); INSERT INTO t VALUES (7); SELECT a FROM t") == [(7,)]
     assert database.execute("DROP TABLE t") == []
-    async with await database.async_connect() as connection:
-        cursor = await connection.execute("SELECT current_database()")
-        assert await cursor.fetchone() == (database.name,)
     with psycopg.connect(database.tcp_dsn) as over_tcp:
         assert over_tcp.execute("SELECT current_database(), inet_client_addr() IS NULL").fetchone() == (
             database.name,

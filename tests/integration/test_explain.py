@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
-from fix_node import Node, clean_environment
+from fix_node import Node, NodeFactory, clean_environment
+from fix_policies import ROLES
+from minting import SECRET, mint
 from pgcast.cli.explain.asked import read_asked
 from pgcast.cli.explain.asking import Report, explain_all
+from pgcast.devdb.cluster import Cluster
 from pgcast.devdb.template import Database
 from pgcast.matching.explanation import Delivery, Outcome, Step
 from pgcast.model.change import Kind
@@ -96,6 +99,41 @@ async def test_what_is_explained_of_the_past_is_what_was_delivered(node: Node, p
             assert (report.delivery, report.position) == (expected, position), binding
     assert {one for each in told.values() for one in each} == set(ids)
     assert published.execute("select slot_name, active from pg_replication_slots") == [(slot, True)]
+
+
+@copied
+async def test_what_a_role_gets_is_what_is_explained(cluster: Cluster, published: Database, start_node: NodeFactory):
+    with cluster.connect() as connection:
+        connection.execute(ROLES)
+    published.execute("""
+        create table closed (id int8 primary key); create table guarded (id int8 primary key);
+        alter table guarded enable row level security;
+        grant usage on schema public to anon, service_role; grant select on all tables in schema public to service_role;
+        grant select (id, title) on todos to anon; grant select on guarded to anon
+    """)
+    node = start_node(published.dsn, JWT_SECRET=SECRET, PGCAST_BIND="127.0.0.1")
+    everything = {"event": "*", "schema": "public"}
+    async with (
+        RealtimeClient(node.url, apikey=mint("anon")) as anon,
+        RealtimeClient(node.url, apikey=mint("service_role")) as service,
+    ):
+        for client in (anon, service):
+            await client.join("realtime:room", everything)
+        for table in ("closed", "guarded", "todos"):
+            published.execute(f"insert into {table} values (1); delete from {table}")
+        whole = await service.changes(6)
+        told = {change["position"]: change["errors"] for change in await anon.changes(3)}
+    slot = node.environment["SLOT_NAME"]
+    for change in whole:
+        options = {"slot": slot, "position": change["position"]}
+        report = await report_on(published, json.dumps(everything), role="anon", **options)
+        is_delivered = change["position"] in told and told[change["position"]] is None
+        assert report.delivery is (Delivery.DELIVERED if is_delivered else Delivery.HELD_BACK), change
+        error = (told.get(change["position"]) or [""])[0]
+        assert error in step(report, "privilege").detail
+        report = await report_on(published, json.dumps(everything), role="service_role", **options)
+        assert report.delivery is Delivery.DELIVERED
+    assert [errors for errors in told.values() if errors] == [["Error 401: Unauthorized"]]
 
 
 @copied
@@ -269,26 +307,28 @@ async def test_a_partition_is_published_as_its_root(database: Database):
 
 async def test_a_role_is_asked_about(published: Database):
     role = f"reader_{published.name}"
-    row = '{"id": 1, "title": "milk"}'
+    row, everything = '{"id": 1, "title": "milk"}', json.dumps(TODOS)
     published.execute(f'create role "{role}"')
     try:
         report = await report_on(published, MILK, row=row, role=role)
-        assert step(report, "privilege").detail == f"{role} may read no column of public.todos"
+        assert "invalid column for filter title" in step(report, "join").detail
+        report = await report_on(published, everything, row=row, role=role)
+        assert "the client gets `Error 401: Unauthorized`" in step(report, "privilege").detail
         assert report.delivery is Delivery.HELD_BACK
-        published.execute(f'grant select (id) on todos to "{role}"')
-        report = await report_on(published, MILK, row=row, role=role)
-        assert "may not read title" in step(report, "privilege").detail
-        published.execute(f'grant select (title) on todos to "{role}"')
+        report = await report_on(published, everything, old=row, role=role)
+        assert step(report, "privilege").detail == f"{role} may read no column of public.todos"
+        published.execute(f'grant select (id, title) on todos to "{role}"')
         report = await report_on(published, MILK, row=row, role=role)
         assert step(report, "privilege").detail == f"{role} may read all of public.todos but done"
         assert report.delivery is Delivery.DELIVERED
         published.execute("alter table todos enable row level security")
         report = await report_on(published, MILK, row=row, role=role)
         assert "waits for its policies" in step(report, "privilege").detail
+        assert report.delivery is Delivery.HELD_BACK
         published.execute(f'alter role "{role}" bypassrls')
         assert (await report_on(published, MILK, row=row, role=role)).delivery is Delivery.DELIVERED
-        with pytest.raises(SettingsError, match="--role: there is no role"):
-            await report_on(published, MILK, row=row, role="nobody at all")
+        report = await report_on(published, MILK, row=row, role="nobody at all")
+        assert 'role "nobody at all" does not exist' in step(report, "join").detail
     finally:
         published.execute(f'drop owned by "{role}"; drop role "{role}"')
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -241,3 +242,30 @@ async def test_without_tokens_everybody_sees_everything(database: Database, star
         database.execute("insert into guarded values (1)")
         database.execute("insert into loose values (2)")
         assert [change["record"] for change in await client.changes(2)] == [{"id": 1}, {"id": 2}]
+
+
+async def test_stored_messages_are_judged_by_their_table_whatever_partition_they_are_in(
+    guarded_broadcasting: tuple[Database, Node],
+):
+    database, node = guarded_broadcasting
+    entry = {"event": "INSERT", "schema": "realtime", "table": "messages", "filter": "topic=eq.followed"}
+    async with (
+        RealtimeClient(node.url, apikey=mint("service_role")) as service,
+        RealtimeClient(node.url, apikey=mint("anon")) as anon,
+    ):
+        for client in (service, anon):
+            await client.join("realtime:changes", entry)
+        database.execute("select realtime.send('1', 'one', 'followed', false)")
+        (change,) = await service.changes(1)
+        assert (change["table"], change["record"]["event"], change["errors"]) == ("messages", "one", None)
+        database.execute("revoke select on realtime.messages from service_role")
+        try:
+            got = [change]
+            async with asyncio.timeout(10):
+                while got[-1]["errors"] is None:
+                    database.execute("select realtime.send('2', 'two', 'followed', false)")
+                    got += await service.changes(1)
+        finally:
+            database.execute("grant select on realtime.messages to service_role")
+        assert got[-1]["errors"] == ["Error 401: Unauthorized"]
+        await anon.nothing_more(0.2)  # its policies are not asked

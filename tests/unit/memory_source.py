@@ -238,7 +238,6 @@ class MemoryStore:
 def observation(**more: object) -> Observation:
     """An observation of a slot that is well, but for what is given."""
     well: dict[str, object] = {
-        "has_slot": True,
         "lag_bytes": 0,
         "retained_bytes": 0,
         "wal_status": "reserved",

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
-
 from pgcast.model.errors import PgcastError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-
-log = structlog.get_logger()
 
 
 class Startable(Protocol):

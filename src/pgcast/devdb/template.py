@@ -59,10 +59,6 @@ class Database:
         """Return a connection in autocommit mode, as superuser."""
         return self.cluster.connect(self.name)
 
-    async def async_connect(self) -> psycopg.AsyncConnection:
-        """Return an asyncio connection in autocommit mode, as superuser."""
-        return await psycopg.AsyncConnection.connect(self.dsn, autocommit=True, connect_timeout=10)
-
     def execute(
         self, statement: LiteralString | sql.SQL | sql.Composed, params: Sequence[Any] | None = None
     ) -> list[Any]:

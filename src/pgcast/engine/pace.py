@@ -25,9 +25,6 @@ class Pace:
     Args:
         flush: Begins a flush when it is called, and yields between its slices.
         gap_s: How long after the end of a flush the next one may have to wait, at most.
-
-    Attributes:
-        flushes: How many have ended.
     """
 
     def __init__(self, flush: Callable[[], Generator[None]], *, gap_s: float) -> None:
@@ -39,7 +36,6 @@ class Pace:
         self._is_soon = False
         self._slices: Generator[None] | None = None
         self._is_wanted = False
-        self.flushes = 0
 
     @property
     def is_writing(self) -> bool:
@@ -91,7 +87,6 @@ class Pace:
             loop.call_soon(self._next_slice)
             return
         self._slices = None
-        self.flushes += 1
         now_s = loop.time()
         self._due_at_s = now_s + min(max((now_s - self._began_at_s) / 2, _LEAST_GAP_S), self._gap_s)
         if self._is_wanted:

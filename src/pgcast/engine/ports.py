@@ -228,7 +228,6 @@ class Observation:
     """What Postgres says of our slot and our publications at one moment.
 
     Attributes:
-        has_slot: Whether the slot exists.
         lag_bytes: How much WAL is not confirmed.
         retained_bytes: How much WAL the slot keeps on the server's disk.
         wal_status: `reserved`, `extended`, `unreserved` or `lost`; None below version 13.
@@ -237,7 +236,6 @@ class Observation:
         is_standby: Whether commits wait, or may come to wait, for this connection as for a synchronous standby.
     """
 
-    has_slot: bool
     lag_bytes: int
     retained_bytes: int
     wal_status: str | None

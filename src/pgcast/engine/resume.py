@@ -67,6 +67,7 @@ class Readers:
         self._members: dict[Member, None] = {}
         self._turn: asyncio.Handle | None = None
         self._chunks = Chunks(_SHARED_BYTES)
+        self._version = sights.version
         self._waiting: set[tuple[Group | Member, int]] = set()  # who waits for Postgres, and where; for one turn
         self.passed_lsn = NO_LSN
 
@@ -141,6 +142,10 @@ class Readers:
             self.stop(member)
             member.outlet.close(1013, FELL_OUT)
             return False
+        if self._version != self._sights.version:
+            # What was rendered with other rights is nobody's any more.
+            self._version = self._sights.version
+            self._chunks = Chunks(_SHARED_BYTES)
         place = _place(member, reading, reading.at)
         chunk = self._chunks.get(place)
         if chunk is None:

@@ -88,11 +88,13 @@ class Sights:
     Attributes:
         roles: Those roles.
         tables: The OIDs of the tables that are kept current.
+        version: Changes with what is known.
     """
 
     def __init__(self) -> None:
         self.roles: dict[str, None] = {}
         self.tables: dict[int, None] = {}
+        self.version = 0
         self._known: dict[tuple[str, int], tuple[int, Sight]] = {}  # with the number of the answer that said so
         self._judgements: dict[Table, Judgement] = {}
 
@@ -120,6 +122,7 @@ class Sights:
                 if before is None or before[0] < number:
                     self._known[role, oid] = (number, of_role.get(oid, BLIND))
         self._judgements.clear()
+        self.version += 1
 
     def sight(self, role: str, oid: int) -> Sight | None:
         """Return what a role sees of a table; None if that has not been asked."""

@@ -48,7 +48,6 @@ RANGES: Final = frozenset({"lt", "lte", "gt", "gte"})
 PATTERNS: Final = frozenset({"like", "ilike", "match", "imatch"})
 
 JSON_TEXT: Final = TypeShape(25, "text", collation=Collation('pg_catalog."default"', False, True, False))
-JSONB: Final = TypeShape(3802, "jsonb")
 
 
 @dataclass(frozen=True, slots=True)

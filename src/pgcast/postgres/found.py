@@ -48,11 +48,15 @@ class FoundMessages:
         is_ours: Whether `pgcast init` made it.
         is_owned: Whether the role may alter it.
         has_row_security: Whether row level security is enabled.
+        is_usable: Whether the role may read it and insert into it, as far as privileges go.
+        is_secured: Whether row level security applies to the role, too.
     """
 
     is_ours: bool
     is_owned: bool
     has_row_security: bool
+    is_usable: bool
+    is_secured: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +176,12 @@ _USING: Final = (
 )
 _MESSAGES: Final = """
     SELECT coalesce(obj_description(c.oid, 'pg_class') LIKE $1, false),
-           pg_has_role(c.relowner, 'USAGE'), c.relrowsecurity
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           pg_has_role(c.relowner, 'USAGE'), c.relrowsecurity,
+           has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')
+               AND has_table_privilege(c.oid, 'INSERT'),
+           c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
+               AND (c.relforcerowsecurity OR NOT pg_has_role(c.relowner, 'USAGE'))
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.rolname = current_user
     WHERE n.nspname = 'realtime' AND c.relname = 'messages' AND c.relkind IN ('r', 'p')
 """
 _ROUTINES: Final = """

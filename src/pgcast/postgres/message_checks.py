@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pgcast.postgres.connection import SqlConnection, Target
-    from pgcast.postgres.found import Found
+    from pgcast.postgres.found import Found, FoundMessages
 
 _NAME: Final = "broadcasts from the database"
+_PRIVATE: Final = "private channels"
 
 # The original server makes this publication for itself, in databases that it has set up.
 _SUPABASE_PUBLICATION: Final = "supabase_realtime_messages_publication"
@@ -50,6 +51,7 @@ async def check_messages(connection: SqlConnection, target: Target, publications
     findings += [info(_NAME, note) for note in plan.notes]
     return [
         *(findings or [ok(_NAME, "realtime.messages is published, and all that goes with it is there")]),
+        *_server_role(found, found.messages),
         *_roles(found),
     ]
 
@@ -74,13 +76,31 @@ def _unpublished(found: Found, followed: Sequence[str]) -> list[Finding]:
     return [warning(_NAME, "realtime.messages is in no publication", sql=sql, hint="as the table's owner")]
 
 
+def _server_role(found: Found, messages: FoundMessages) -> list[Finding]:
+    """Say where the server can neither ask the policies nor read past them."""
+    role = quote_identifier(found.role)
+    findings = []
+    if not messages.is_usable:
+        sql = f"GRANT USAGE ON SCHEMA realtime TO {role};\nGRANT SELECT, INSERT ON realtime.messages TO {role};"
+        message = f"role {role} may not read and write realtime.messages: no private channel can be joined"
+        findings.append(warning(_PRIVATE, message, sql=sql, hint="as the table's owner"))
+    if messages.is_secured:
+        message = (
+            f"the policies of realtime.messages apply to role {role}, too: it can neither ask them for clients, who are"
+            " then refused, nor replay what is stored"
+        )
+        hint = f"as a superuser; or let it have the owner's rights: ALTER TABLE realtime.messages OWNER TO {role};"
+        findings.append(warning(_PRIVATE, message, sql=f"ALTER ROLE {role} BYPASSRLS;", hint=hint))
+    return findings
+
+
 def _roles(found: Found) -> list[Finding]:
     foreign = [role for role in ROLES if role in found.roles and role not in found.memberships]
     if found.is_superuser or not foreign:
         return []
     return [
         warning(
-            "private channels",
+            _PRIVATE,
             f"role {quote_identifier(found.role)} may not act as {', '.join(foreign)}, and so not ask their policies",
             sql=f"GRANT {', '.join(foreign)} TO {quote_identifier(found.role)};",
         )

@@ -66,7 +66,6 @@ class PostgresObserver:
         if slot is not None and slot.active_pid is not None:
             (is_standby,), *_ = await (await self._pool.ask(_STANDBY, [slot.active_pid])).fetchall()
         return Observation(
-            has_slot=slot is not None,
             lag_bytes=0 if slot is None else slot.lag_bytes,
             retained_bytes=0 if slot is None else slot.retained_bytes,
             wal_status=None if slot is None else slot.wal_status,

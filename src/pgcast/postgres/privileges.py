@@ -3,6 +3,9 @@
 Source: PostgreSQL, chapters "Privileges" and "Row Security Policies", and "System Information Functions" (access
 privilege inquiry functions). A policy does not apply to superusers, to roles with BYPASSRLS, and to the table's owner,
 or those who have its rights, unless it is forced on them.
+
+A partition of `realtime.messages` comes as that table, so it is judged as that table: nobody has rights on the
+partition itself.
 """
 
 from __future__ import annotations
@@ -16,10 +19,10 @@ if TYPE_CHECKING:
 
     from pgcast.postgres.pool import Pool
 
-# One row for each role that exists, and table; of a role without any table one with NULLs. pg_has_role asks for USAGE:
-# MEMBER would also count what a role may only switch to.
+# One row for each role that exists, and table, which is judged as itself or as its root; of a role without any table
+# one with NULLs. pg_has_role asks for USAGE: MEMBER would also count what a role may only switch to.
 _SIGHTS: Final = """
-    SELECT r.rolname::text, c.oid::int8,
+    SELECT r.rolname::text, asked.oid::int8,
         has_schema_privilege(r.oid, n.oid, 'USAGE') AND has_table_privilege(r.oid, c.oid, 'SELECT'),
         ARRAY(SELECT a.attname::text FROM pg_attribute a
               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -28,16 +31,29 @@ _SIGHTS: Final = """
         c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls
             AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE'))
     FROM pg_roles r
-    LEFT JOIN (pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace) ON c.oid = ANY ($1::oid[])
+    LEFT JOIN (
+        (SELECT t.oid, coalesce(root.oid, t.oid) AS judged FROM pg_class t
+         LEFT JOIN (pg_inherits h JOIN pg_class root ON root.oid = h.inhparent AND root.relname = 'messages'
+                    JOIN pg_namespace s ON s.oid = root.relnamespace AND s.nspname = 'realtime')
+         ON h.inhrelid = t.oid WHERE t.oid = ANY ($1::oid[])) asked
+        JOIN pg_class c ON c.oid = asked.judged
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+    ) ON true
     WHERE r.rolname = ANY ($2::text[])
 """
 
-# What decides about privileges and is announced by no table: roles, memberships, and the rights on schemas.
+# What decides about privileges and is announced by no table: roles, memberships, the rights on schemas, and those on
+# `realtime.messages`, of which the partitions are announced.
 _FINGERPRINT: Final = """
     SELECT concat_ws(' ', count(*), sum(hashtext(fact)::int8)) FROM (
         SELECT concat('m', m::text) FROM pg_auth_members m
         UNION ALL SELECT concat_ws(' ', 'r', oid, rolname, rolsuper, rolinherit, rolbypassrls) FROM pg_roles
         UNION ALL SELECT concat_ws(' ', 'n', oid, nspname, nspowner, nspacl) FROM pg_namespace
+        UNION ALL SELECT concat_ws(' ', 't', c.oid, c.relowner, c.relacl, c.relrowsecurity, c.relforcerowsecurity,
+                                   ARRAY(SELECT concat_ws(' ', a.attnum, a.attacl) FROM pg_attribute a
+                                         WHERE a.attrelid = c.oid AND a.attacl IS NOT NULL ORDER BY a.attnum))
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'realtime' AND c.relname = 'messages'
     ) facts (fact)
 """
 

@@ -1,7 +1,6 @@
-"""What Postgres does with the changes of one table before pgcast sees them, and what a role may read of it.
+"""What Postgres does with the changes of one table before pgcast sees them.
 
-Source: PostgreSQL, chapters "pg_publication_tables", "Row Filters", "Row Security Policies" and "Access Privilege
-Inquiry Functions".
+Source: PostgreSQL, chapters "pg_publication", "pg_publication_tables" and "Row Filters".
 """
 
 from __future__ import annotations
@@ -51,13 +50,6 @@ _PUBLICATIONS: Final = r"""
         SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE c.oid = $1::oid)
     WHERE p.pubname = ANY ($2::text[]) ORDER BY p.pubname
-"""
-
-_PRIVILEGES: Final = """
-    SELECT r.rolsuper OR r.rolbypassrls, c.relrowsecurity,
-        ARRAY(SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
-              AND NOT a.attisdropped AND has_column_privilege(r.oid, c.oid, a.attnum, 'SELECT'))
-    FROM pg_roles r, pg_class c WHERE r.rolname = $1 AND c.oid = $2::oid
 """
 
 
@@ -113,21 +105,6 @@ class Subject:
         return [one for one in self.following if one.has_table and kind in one.actions]
 
 
-@dataclass(frozen=True, slots=True)
-class Rights:
-    """What a role may do with a table.
-
-    Attributes:
-        bypasses_policies: Whether row level security does not apply to it.
-        has_row_security: Whether row level security is enabled on the table.
-        columns: Those that it may read.
-    """
-
-    bypasses_policies: bool
-    has_row_security: bool
-    columns: frozenset[str]
-
-
 async def look_at(pool: Pool, schema: str, name: str, publications: Sequence[str]) -> Subject | None:
     """Return a table, or None if there is none of this name.
 
@@ -154,18 +131,3 @@ async def look_at(pool: Pool, schema: str, name: str, publications: Sequence[str
     cursor = await pool.ask(_FIELDS, [oid])
     fields = tuple(Field(*row) for row in await cursor.fetchall())
     return Subject(oid, ReplicaIdentity(identity), tuple(roots), fields, following)
-
-
-async def rights_of(pool: Pool, role: str, oid: int) -> Rights | None:
-    """Return what a role may do with a table; None if there is no such role, or no such table.
-
-    Raises:
-        psycopg.Error: Postgres refused the question.
-        DatabaseError: The database could not be asked.
-    """
-    cursor = await pool.ask(_PRIVILEGES, [role, oid])
-    found = await cursor.fetchone()
-    if found is None:
-        return None
-    bypasses, has_row_security, columns = found
-    return Rights(bypasses, has_row_security, frozenset(columns))

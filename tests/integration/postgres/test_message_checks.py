@@ -84,3 +84,30 @@ async def test_a_role_that_may_not_act_as_clients_is_told(own_cluster):
     found = (await findings_of(None, dsn))[-1]
     assert found.name == "private channels"
     assert found.sql == 'GRANT anon TO "plain";'
+
+
+async def test_a_server_whose_role_the_policies_apply_to_is_told(own_cluster):
+    cluster = own_cluster()
+    with cluster.connect() as connection:
+        connection.execute("""
+            create schema realtime; create table realtime.messages (topic text, extension text);
+            alter table realtime.messages enable row level security;
+            create role plain login replication password 'plain'
+        """)
+        target = parse_target(cluster.dsn("postgres"))
+        dsn = f"host={target.host} port={target.port} dbname=postgres user=plain password=plain"
+        unusable, secured = await private_findings(dsn)
+        assert "may not read and write realtime.messages" in unusable.message
+        assert 'apply to role "plain"' in secured.message
+        for statement in (unusable.sql, secured.sql):
+            connection.execute(statement)
+        assert await private_findings(dsn) == []
+        connection.execute("alter role plain nobypassrls; alter table realtime.messages owner to plain")
+        assert await private_findings(dsn) == []
+        connection.execute("alter table realtime.messages force row level security")
+        (secured,) = await private_findings(dsn)
+        assert 'apply to role "plain"' in secured.message
+
+
+async def private_findings(dsn):
+    return [finding for finding in await findings_of(None, dsn) if finding.name == "private channels"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -489,6 +490,47 @@ async def test_nothing_is_handed_on_twice_after_a_break(rig: Rig, told: Told):
     rig.source.send(*first, *rest, loose, pgoutput.message(b"later", transactional=False, lsn=130))
     await rig.clock.settle()
     assert told.messages == [b"one", b"two", b"at once", b"later"]
+    assert told.rows == [(100, 0), (100, 1)]
+
+
+async def cut_off(rig: Rig, cut: int, first: str, again: str) -> None:
+    """Send a transaction three times, at first only a part of it; a message ends where a row begins."""
+
+    def written(begins_with: str) -> list[bytes]:
+        tied = [pgoutput.message(b"one", lsn=91), pgoutput.insert(1, lsn=91)]
+        tied = tied if begins_with == "a message" else tied[::-1]
+        rest = [pgoutput.message(b"two", lsn=93), pgoutput.insert(2, lsn=94)]
+        return [pgoutput.begin(100), pgoutput.relation(), *tied, *rest, pgoutput.commit(100)]
+
+    for part in (written(first)[:cut], written(again)):
+        rig.source.send(*part)
+        rig.source.break_off(StreamEnded("the connection broke"))
+        await rig.clock.advance(1.1)
+    rig.source.send(*written(first))
+    await rig.clock.settle()
+
+
+# The stream tells of a message where it ends, so one of another savepoint than the row after it may come either way.
+either_way = pytest.mark.parametrize(("first", "again"), list(itertools.product(("a message", "a row"), repeat=2)))
+anywhere = pytest.mark.parametrize("cut", range(1, 7))
+
+
+@anywhere
+@either_way
+async def test_a_message_that_ends_where_a_row_begins_is_neither_lost_nor_repeated(
+    rig: Rig, told: Told, cut: int, first: str, again: str
+):
+    await cut_off(rig, cut, first, again)
+    assert told.messages == [b"one", b"two"]
+    assert told.rows == [(100, 0), (100, 1)]
+
+
+@anywhere
+@either_way
+async def test_nor_where_stretches_are_read_again(stale: Rig, told: Told, cut: int, first: str, again: str):
+    told.watch(stale)
+    await cut_off(stale, cut, first, again)
+    assert told.messages == [b"one", b"two"]
     assert told.rows == [(100, 0), (100, 1)]
 
 

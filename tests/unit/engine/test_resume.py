@@ -13,6 +13,7 @@ from fix_clock import Clock
 from pgcast.changes.payload import Payloads
 from pgcast.engine.decisions import Decisions
 from pgcast.engine.groups import Group, Member, Reading, Signature
+from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.resume import FELL_OUT, Readers
 from pgcast.engine.sights import Sights
 from pgcast.fanout.ring import Ring, RingBudget
@@ -22,6 +23,7 @@ from pgcast.matching.conditions import Condition
 from pgcast.matching.index import ROW_KINDS, Entry
 from pgcast.model.change import Kind
 from pgcast.model.lsn import NO_LSN, Lsn
+from pgcast.model.sight import Sight
 from pgcast.model.snapshot import Snapshot
 
 TODOS, USERS = table("todos"), table("users", with_oid=2)
@@ -242,3 +244,17 @@ async def test_a_snapshot_counts_only_until_the_stream_has_passed_it(clock: Cloc
     rig.readers.serve_soon()
     await clock.settle()
     assert member.outlet.positions == [(100, 0)]
+
+
+async def test_what_was_rendered_with_other_rights_is_not_shared():
+    hub, first, second = Hub(Payloads(), HubLimits()), MemoryOutlet(), MemoryOutlet()
+    hub.sights.roles["anon"] = None
+    hub.sights.take(1, [1], ["anon"], {"anon": {1: Sight()}})
+    hub.publish(change(transaction(100), on=table()), 50, now_s=0)
+    signature = Signature("2.0.0", "realtime:t", (Entry(1, ROW_KINDS),), is_legacy=False, role="anon")
+    for outlet, columns in ((first, ["id", "title"]), (second, ["id"])):
+        hub.sights.take(2 if outlet is second else 1, [1], ["anon"], {"anon": {1: Sight(frozenset(columns))}})
+        hub.join(outlet, signature, serializer_for("2.0.0"), Reading(0, until=Lsn(1000)))
+        hub.readers.serve()
+        (message,) = outlet.messages
+        assert [column["name"] for column in message[4]["data"]["columns"]] == columns

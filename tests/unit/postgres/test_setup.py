@@ -49,13 +49,14 @@ DONE = replace(
     roles=frozenset(ROLES),
     schemas=frozenset({"realtime", "auth", "pgcast"}),
     own_schemas=frozenset({"realtime", "auth", "pgcast"}),
-    messages=FoundMessages(is_ours=True, is_owned=True, has_row_security=True),
+    messages=FoundMessages(is_ours=True, is_owned=True, has_row_security=True, is_usable=True, is_secured=False),
     partitions=[Partition("realtime", "p", FIRST + timedelta(days), FIRST + timedelta(days + 1)) for days in range(5)],
     routines={routine.signature: FoundRoutine(is_ours=True, body=routine.body) for routine in ROUTINES},
     granted=frozenset(ROLES),
     auth_granted=frozenset(ROLES),
     publications={"p": ALL_TABLES},
 )
+THEIRS = FoundMessages(is_ours=False, is_owned=False, has_row_security=True, is_usable=True, is_secured=False)
 EVERYTHING = Wishes(publications=("p",), has_realtime=True, has_roles=True)
 
 
@@ -107,7 +108,7 @@ def test_the_messages_are_published_where_no_followed_publication_has_them():
 
 
 def test_the_table_of_somebody_else_is_left_alone():
-    found = replace(DONE, messages=FoundMessages(is_ours=False, is_owned=False, has_row_security=True), routines={})
+    found = replace(DONE, messages=THEIRS, routines={})
     plan = make_plan(replace(found, publications={"p": SOME_TABLES}), EVERYTHING)
     assert plan.steps == []
     assert plan.notes[0].startswith("realtime.messages is there already")

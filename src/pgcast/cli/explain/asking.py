@@ -12,6 +12,8 @@ from pgcast.app import target_of
 from pgcast.cli.explain import steps
 from pgcast.engine.decisions import Decisions
 from pgcast.engine.joins import entries_of, legacy_entries_of, parse_since
+from pgcast.engine.privileges import Narrowed, Privileges
+from pgcast.engine.sights import Sights
 from pgcast.matching.explanation import Delivery, Outcome, Step, explain
 from pgcast.model.change import Kind
 from pgcast.model.errors import BindingError, DatabaseError, SettingsError
@@ -19,7 +21,7 @@ from pgcast.model.relation import Column, Relation, ReplicaIdentity
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.past import find_changes
 from pgcast.postgres.pool import Pool
-from pgcast.postgres.publishing import look_at, rights_of
+from pgcast.postgres.publishing import look_at
 from pgcast.postgres.refusals import translate
 from pgcast.postgres.samples import cast_row, make_change, passes, published_as
 
@@ -91,6 +93,9 @@ class _Asking:
         self._publications = settings.publications
         self._catalog = PostgresCatalog(self.target, publications=settings.publications, timeout_s=_TIMEOUT_S)
         self._pool = Pool(self.target, limit=1, timeout_s=_TIMEOUT_S)
+        self._sights = Sights()
+        privileges = Privileges(self._catalog, self._sights)
+        self._questions = self._catalog if asked.role is None else Narrowed(self._catalog, privileges, asked.role)
         self._answered = asyncio.Event()
         self._decisions = Decisions(self._catalog, self._answered.set)
 
@@ -141,15 +146,17 @@ class _Asking:
     async def _entry(self) -> tuple[Entry | None, str | None]:
         """Return the entry that the server would make of the binding, or why it would refuse it."""
         asked = self._asked
-        if asked.topic is not None:
-            found = await legacy_entries_of(asked.topic, self._catalog)
-            return (found[0], None) if found else (None, "the topic's condition can never hold: nothing is ever sent")
-        if asked.binding is None:
-            return None, asked.refusal
         try:
+            if asked.topic is not None:
+                found = await legacy_entries_of(asked.topic, self._questions)
+                return (
+                    (found[0], None) if found else (None, "the topic's condition can never hold: nothing is ever sent")
+                )
+            if asked.binding is None:
+                return None, asked.refusal
             if asked.binding.since is not None:
                 parse_since(asked.binding.since)
-            return (await entries_of([asked.binding], self._catalog))[0], None
+            return (await entries_of([asked.binding], self._questions))[0], None
         except BindingError as error:
             return None, error.message
 
@@ -237,7 +244,8 @@ class _Asking:
             made = (*before, self._refused(refusal or ""))
             return Report(change.kind, place, position, Delivery.HELD_BACK, made)
         explanation = await self._explain(entry, change)
-        privilege = await self._privilege(entry, table)
+        access = self._sights.judge(table).access(self._asked.role)
+        privilege = steps.privilege(self._asked.role, access, change, authenticates=self._settings.authenticates)
         made = (*before, steps.accepted(), *explanation.steps, privilege)
         is_denied = privilege.outcome is Outcome.HELD_BACK
         delivery = Delivery.HELD_BACK if is_denied else explanation.delivery
@@ -250,13 +258,6 @@ class _Asking:
             if explanation is not None:
                 return explanation
             await self._answered.wait()
-
-    async def _privilege(self, entry: Entry, table: Table) -> Step:
-        role = self._asked.role
-        rights = None if role is None else await rights_of(self._pool, role, table.relation.oid)
-        if role is not None and rights is None:
-            raise SettingsError(f"--role: there is no role {role[:80]!r}", hint="names are exact")
-        return steps.privilege(role, rights, entry, table, authenticates=self._settings.authenticates)
 
 
 def _relation(published: PublishedTable, subject: Subject) -> Relation:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pgcast.matching.conditions import conditions_in
 from pgcast.matching.explanation import Outcome, Step
 from pgcast.postgres.refusals import quote_identifier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pgcast.matching.index import Entry
-    from pgcast.model.change import Kind
+    from pgcast.engine.sights import Access
+    from pgcast.model.change import Change, Kind
     from pgcast.model.relation import Table
-    from pgcast.postgres.publishing import Rights, Subject
+    from pgcast.postgres.publishing import Subject
 
     Place = tuple[str, str]
 
@@ -107,44 +106,44 @@ def accepted() -> Step:
     return Step("join", Outcome.PASSED, "the binding can be served")
 
 
-def privilege(role: str | None, rights: Rights | None, entry: Entry, table: Table, *, authenticates: bool) -> Step:
+def privilege(role: str | None, access: Access, change: Change, *, authenticates: bool) -> Step:
     """Return the step of what a role may see.
 
     Args:
         role: As whom; None if that was not said.
-        rights: Of the role.
-        entry: What is wanted.
-        table: The change's table.
+        access: What the role gets of the table's changes.
+        change: The change.
         authenticates: Whether clients need a token, and with it a role.
     """
+    table = change.table
     name = f"{table.schema}.{table.name}"
-    if role is None or rights is None:
+    if role is None:
         if not authenticates:
-            return Step(
-                "privilege", Outcome.PASSED, "clients need no token here, so they have no role to be asked about"
-            )
+            return _privilege(Outcome.PASSED, "clients need no token here, so they have no role to be asked about")
         secured = f"; {name} has row level security" if table.has_row_security else ""
-        return Step("privilege", Outcome.SKIPPED, f"no role was given{secured}", "say with --role as whom")
-    if rights.has_row_security and not rights.bypasses_policies:
-        return Step(
-            "privilege",
+        return _privilege(Outcome.SKIPPED, f"no role was given{secured}", "say with --role as whom")
+    grant = (
+        f"GRANT SELECT ON {quote_identifier(table.schema)}.{quote_identifier(table.name)} TO {quote_identifier(role)};"
+    )
+    if access.is_denied:
+        return _privilege(
             Outcome.HELD_BACK,
             f"{name} has row level security, and waits for its policies: only roles that bypass them get its changes",
             f"{role} does not; a role with BYPASSRLS does, as service_role is one",
         )
-    target = f"{quote_identifier(table.schema)}.{quote_identifier(table.name)}"
-    grant = f"GRANT SELECT ON {target} TO {quote_identifier(role)};"
-    if not rights.columns:
-        return Step("privilege", Outcome.HELD_BACK, f"{role} may read no column of {name}", grant)
+    if access.denies(change.kind):
+        return _privilege(Outcome.HELD_BACK, f"{role} may read no column of {name}", grant)
+    if access.refuses(change.kind):
+        detail = f"in place of the row, and whatever its filter says, the client gets `{access.error}`"
+        return _privilege(Outcome.HELD_BACK, detail, grant if table.primary_key else "give the table a primary key")
     columns = [column.name for column in table.relation.columns]
-    named = {condition.column for condition in conditions_in(entry.conditions)} | set(entry.select)
-    hidden = sorted(named & set(columns) - rights.columns)
-    if hidden:
-        detail = f"{role} may not read {', '.join(hidden)}, which the binding names: the join is refused"
-        return Step("privilege", Outcome.HELD_BACK, detail, grant)
-    left_out = [column for column in columns if column not in rights.columns]
+    left_out = [] if access.columns is None else [column for column in columns if column not in access.columns]
     read = f"all of {name} but {', '.join(left_out)}" if left_out else name
-    return Step("privilege", Outcome.PASSED, f"{role} may read {read}")
+    return _privilege(Outcome.PASSED, f"{role} may read {read}")
+
+
+def _privilege(outcome: Outcome, detail: str, hint: str = "") -> Step:
+    return Step("privilege", outcome, detail, hint)
 
 
 def _held_back(detail: str, hint: str = "") -> Step:

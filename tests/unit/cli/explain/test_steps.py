@@ -1,28 +1,22 @@
 from dataclasses import replace
 
 import pytest
-from making import INT8, TEXT, table
+from making import INT8, TEXT, change, table, transaction
 
 from pgcast.cli.explain import steps
-from pgcast.matching.conditions import Condition
+from pgcast.engine.sights import NO_KEY, NOT_ALLOWED, Access
 from pgcast.matching.explanation import Outcome, Step
-from pgcast.matching.index import ROW_KINDS, Entry
+from pgcast.matching.index import ROW_KINDS
 from pgcast.model.change import Kind
-from pgcast.model.relation import ReplicaIdentity
-from pgcast.postgres.publishing import Field, Following, Rights, Subject
+from pgcast.model.relation import ReplicaIdentity, Table
+from pgcast.postgres.publishing import Field, Following, Subject
 
 PLACE = ("public", "todos")
 FIELDS = tuple(Field(name, 25, -1, "text") for name in ("id", "title", "secret"))
 ALL = Following("p", ROW_KINDS, has_table=True)
 SUBJECT = Subject(1, ReplicaIdentity.DEFAULT, (), FIELDS, (ALL,))
 TODOS = table(id=INT8, title=TEXT)
-ENTRY = Entry(1, ROW_KINDS, *PLACE)
-READER = Rights(bypasses_policies=False, has_row_security=False, columns=frozenset({"id", "title"}))
-
-
-def privilege(rights: Rights | None, entry: Entry = ENTRY, *, authenticates: bool = True) -> Step:
-    role = None if rights is None else "reader"
-    return steps.privilege(role, rights, entry, TODOS, authenticates=authenticates)
+TX = transaction(100)
 
 
 @pytest.mark.parametrize(
@@ -66,44 +60,44 @@ def test_a_row_filter_that_holds_back_is_named():
     assert steps.filtered_out(some, Kind.INSERT).detail.endswith("(id > 1) (p) or false (q)")
 
 
+def privilege(access: Access, kind: Kind = Kind.INSERT, on: Table = TODOS) -> Step:
+    return steps.privilege("reader", access, change(TX, on=on, kind=kind), authenticates=True)
+
+
 def test_a_role_that_was_not_named_is_no_obstacle():
-    assert privilege(None, authenticates=False).outcome is Outcome.PASSED
-    assert privilege(None).outcome is Outcome.SKIPPED
-    secured = steps.privilege(None, None, ENTRY, replace(TODOS, has_row_security=True), authenticates=True)
-    assert secured.detail == "no role was given; public.todos has row level security"
+    made = change(TX, on=TODOS)
+    assert steps.privilege(None, Access(), made, authenticates=False).outcome is Outcome.PASSED
+    assert steps.privilege(None, Access(), made, authenticates=True).outcome is Outcome.SKIPPED
+    secured = change(TX, on=replace(TODOS, has_row_security=True))
+    detail = steps.privilege(None, Access(), secured, authenticates=True).detail
+    assert detail == "no role was given; public.todos has row level security"
 
 
 @pytest.mark.parametrize(
-    ("rights", "entry", "detail"),
+    ("access", "kind", "detail", "hint"),
     [
-        (replace(READER, has_row_security=True), ENTRY, "public.todos has row level security, and waits for its"),
-        (replace(READER, columns=frozenset()), ENTRY, "reader may read no column of public.todos"),
-        (
-            replace(READER, columns=frozenset({"id"})),
-            replace(ENTRY, conditions=(Condition("title", "eq", ("milk",)),)),
-            "reader may not read title, which the binding names: the join is refused",
-        ),
-        (
-            replace(READER, columns=frozenset({"id"})),
-            replace(ENTRY, select=("title",)),
-            "reader may not read title, which the binding names: the join is refused",
-        ),
+        (Access(is_denied=True), Kind.INSERT, "public.todos has row level security, and waits for its", "BYPASSRLS"),
+        (Access(frozenset(), NOT_ALLOWED), Kind.DELETE, "reader may read no column of public.todos", "GRANT SELECT"),
+        (Access(frozenset(), NOT_ALLOWED), Kind.UPDATE, "in place of the row", "GRANT SELECT"),
     ],
 )
-def test_what_a_role_may_not_see_is_held_back(rights: Rights, entry: Entry, detail: str):
-    step = privilege(rights, entry)
+def test_what_a_role_may_not_see_is_held_back(access: Access, kind: Kind, detail: str, hint: str):
+    step = privilege(access, kind)
     assert step.outcome is Outcome.HELD_BACK
     assert step.detail.startswith(detail)
-    assert step.hint
+    assert hint in step.hint
+
+
+def test_a_table_without_a_key_is_told_apart():
+    step = privilege(Access(None, NO_KEY), on=replace(TODOS, primary_key=()))
+    assert "Error 400" in step.detail
+    assert step.hint == "give the table a primary key"
 
 
 def test_what_a_role_may_see_passes():
-    assert privilege(READER).detail == "reader may read public.todos"
-    assert (
-        privilege(replace(READER, columns=frozenset({"id"}))).detail == "reader may read all of public.todos but title"
-    )
-    bypassing = replace(READER, has_row_security=True, bypasses_policies=True)
-    assert privilege(bypassing).outcome is Outcome.PASSED
+    assert privilege(Access()).detail == "reader may read public.todos"
+    assert privilege(Access(frozenset({"id"}))).detail == "reader may read all of public.todos but title"
+    assert privilege(Access(frozenset({"id"}), NOT_ALLOWED), Kind.DELETE).outcome is Outcome.PASSED
 
 
 def test_the_other_steps():
