@@ -70,6 +70,7 @@ NO_WAIT = lacks("It has no `postgres_changes_options`.")
 AT_A_MEBIBYTE = limited(
     "It closes the connection at 1 MiB, and comes back; if it can resume, the change then comes shortened, and says so."
 )
+UNTOLD = limited("It does not hand the answer to the application.")
 AS_AN_ERROR = works("As an error of the channel.")
 NO_CLOSED = works("In a system message: it has no status for the end of a channel.")
 NO_TRUNCATE = lacks("Its protocol has no TRUNCATE.")
@@ -167,13 +168,13 @@ MATRIX: Mapping[str, tuple[Row, ...]] = {
     "Broadcast": (
         Row("every mix", "hears every client of this table, and is heard by each"),
         Row("self", "gets its own messages where it asked for them", OLDEST_HAS_NONE),
-        Row("ack", "is told that its message was accepted", {**OLDEST_HAS_NONE}),
+        Row("ack", "is told that its message was accepted", {**OLDEST_HAS_NONE, **but(PYTHON, UNTOLD)}),
         Row(
             "oversize",
             "is told that its message was too large; the channel lives",
             {
                 **OLDEST_HAS_NONE,
-                **but(PYTHON, limited("It does not hand the answer to the application.")),
+                **but(PYTHON, UNTOLD),
             },
         ),
         Row(
@@ -215,6 +216,11 @@ MATRIX: Mapping[str, tuple[Row, ...]] = {
     "Authorization": (
         Row("private", "joins a private channel, sends and receives", OLDEST_HAS_NONE),
         Row("private refused", "is told that a private channel is refused", OLDEST_HAS_NONE),
+        Row(
+            "may not send",
+            "is told that it may not send on a private channel that it may read",
+            {**OLDEST_HAS_NONE, **but(PYTHON, UNTOLD)},
+        ),
         Row("renewed token", "a token that is renewed in time keeps the channel"),
         Row(
             "expired token",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compat.behaviours import CLAIMS, COLLECTED, PAGE, WRITES
+from compat.behaviours import CLAIMS, COLLECTED, PAGE, WRITES, Outcomes
 from compat.clients import Column
 from compat.matrix import MATRIX, ROWS, Kind
 from compat.page import render, unclaimed, with_part
@@ -38,3 +38,34 @@ def test_whatever_is_no_plain_yes_says_why():
 
 def test_a_row_has_a_name_of_its_own():
     assert len(ROWS) == sum(map(len, MATRIX.values()))
+
+
+def report_of(outcome: str, when: str = "call") -> pytest.TestReport:
+    cells = [("behaviours", [["self", "JS_V2"]])]
+    return pytest.TestReport("tests/a.py::test_b[x]", ("", 0, ""), {}, outcome, None, when, user_properties=cells)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("reports", "word"),
+    [
+        ([], "**not tested**"),
+        ([report_of("passed")], "yes"),
+        ([report_of("passed", "setup")], "**not tested**"),
+        ([report_of("skipped", "setup")], "**not tested**"),
+        ([report_of("passed"), report_of("failed"), report_of("passed")], "**FAILED**"),
+        ([report_of("passed"), report_of("failed", "teardown")], "**FAILED**"),
+    ],
+)
+def test_a_cell_says_yes_only_if_all_its_tests_have_passed(reports: list[pytest.TestReport], word: str):
+    outcomes = Outcomes()
+    for report in reports:
+        outcomes.pytest_runtest_logreport(report)
+    assert outcomes.word_of(ROWS["self"], Column.JS_V2) == word
+    assert outcomes.word_of(ROWS["self"], Column.JS_1_7) == "no feature"
+    (line,) = [line for line in render(outcomes.claims, outcomes.word_of).splitlines() if "gets its own" in line][:1]
+    assert line.split(" | ")[1] == word
+
+
+def test_a_cell_without_a_test_is_found():
+    claims = {("self", column): {"tests/a.py::test_b"} for column in Column if column is not Column.PY_2_4}
+    assert [column for name, column in unclaimed(claims) if name == "self"] == [Column.PY_2_4]
