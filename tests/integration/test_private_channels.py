@@ -162,6 +162,27 @@ async def test_a_new_token_that_reads_less_ends_the_channel(guarded: Node, share
         assert (await client.receive())["event"] == "phx_close"
 
 
+async def test_a_new_token_that_reads_more_brings_who_is_there(guarded: Node, shared_database: Database):
+    shared_database.execute("""
+        create policy broadcast_alone on realtime.messages for select to anon
+        using (realtime.topic() = 'open:more' and extension = 'broadcast')
+    """)
+    async with (
+        RealtimeClient(guarded.url, apikey=mint("anon")) as client,
+        RealtimeClient(guarded.url, apikey=mint("service_role")) as service,
+    ):
+        await join(service, "open:more", presence={"key": "ada"})
+        await send(service, "open:more", "presence", {"type": "presence", "event": "track", "payload": {"n": 1}})
+        await service.receive_until(lambda message: message["event"] == "presence_diff")
+        await join(client, "open:more")
+        await client.push("realtime:open:more", "access_token", {"access_token": mint()})
+        state = await client.receive_until(lambda message: message["event"].startswith("presence"))
+        assert (state["event"], list(state["payload"])) == ("presence_state", ["ada"])
+        await send(service, "open:more", "presence", {"type": "presence", "event": "untrack"})
+        diff = await client.receive_until(lambda message: message["event"].startswith("presence"))
+        assert (diff["event"], list(diff["payload"]["leaves"])) == ("presence_diff", ["ada"])
+
+
 async def test_a_thousand_joins_at_once_are_answered_within_seconds(guarded: Node):
     async with RealtimeClient(guarded.url, apikey=mint(plan="pro")) as client:
         for number in range(999):
