@@ -19,7 +19,7 @@ VERSIONS ?= 10 11 12 13 14 15 16 17 18
 # The official Python clients that the tests use, each in an environment of its own.
 PYTHON_CLIENTS := realtime-2.34.1 realtime-2.4.3
 
-.PHONY: help install check fix test test-faults test-matrix fuzz unit demo bench lock clean
+.PHONY: help install check fix test test-faults compat test-matrix fuzz unit demo bench lock clean
 
 help:
 	@echo "install  the virtual environment with the pinned packages"
@@ -27,6 +27,7 @@ help:
 	@echo "test     lint, types and all tests but the longest"
 	@echo "test-faults  all faults, also those that take minutes"
 	@echo "test-matrix  the tests of capture on PostgreSQL 10 to 18 (VERSIONS=, Linux x64)"
+	@echo "compat   what works with which official client, into docs/reference/compatibility.md"
 	@echo "fuzz     broken frames at a live server (FRAMES=)"
 	@echo "unit     the tests that need no server, in seconds"
 	@echo "check    lint, types, floors"
@@ -125,6 +126,9 @@ lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml -o requirements/runtime.txt
 	for name in dev build node bench $(PYTHON_CLIENTS); do \
 		uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate requirements/$$name.in -o requirements/$$name.txt; done
+
+compat: $(VENV)/.clients
+	WRITE_COMPATIBILITY=1 $(BIN)/pytest -q $(PARALLEL) tests/clients tests/compat
 
 clean:
 	rm -rf $(VENV) .cache build dist tests/clients/js/node_modules tests/matrix/node_modules benchmarks/ws/node_modules benchmarks/bin

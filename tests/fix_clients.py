@@ -84,8 +84,26 @@ REALTIME_JS_1_7 = Client("realtime-js-1-7-5", None, "/socket")
 REALTIME_PY = Client("realtime-py", None, "/socket")
 REALTIME_PY_2_4 = Client("realtime-py-2-4-3", None, "/socket")
 
-JAVASCRIPT_CLIENTS = (SUPABASE_JS, SUPABASE_JS_V1, REALTIME_JS, REALTIME_JS_V1, REALTIME_JS_2_10)
-CLIENTS = (*JAVASCRIPT_CLIENTS, REALTIME_JS_1_7, REALTIME_PY)
+JAVASCRIPT_CLIENTS = (SUPABASE_JS, REALTIME_JS, REALTIME_JS_V1, REALTIME_JS_2_15, REALTIME_JS_2_10)
+PYTHON_CLIENTS = (REALTIME_PY, REALTIME_PY_2_4)
+TODAYS = (*JAVASCRIPT_CLIENTS, *PYTHON_CLIENTS)
+CLIENTS = (*TODAYS, REALTIME_JS_1_7)
+
+# One client for each column of the table of compatibility.
+EACH_KIND = (
+    *(REALTIME_JS, REALTIME_JS_V1, REALTIME_JS_2_15, REALTIME_JS_2_10, REALTIME_JS_1_7),
+    *PYTHON_CLIENTS,
+)
+EACH_OF_TODAY = tuple(client for client in EACH_KIND if client != REALTIME_JS_1_7)
+
+
+def at_both_paths(*clients: Client) -> list[Any]:
+    """Parameters: each client at each of the two paths, which is a behaviour of its own."""
+    return [
+        pytest.param(Client(client.package, client.vsn, path), marks=pytest.mark.behaviour(f"path {path}"))
+        for client in clients
+        for path in ("/socket", "/realtime/v1")
+    ]
 
 
 class Application:

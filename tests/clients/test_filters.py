@@ -7,11 +7,20 @@ from typing import Any
 
 import pytest
 
-from fix_clients import CLIENTS, REALTIME_JS, REALTIME_JS_V1, SUPABASE_JS, Application, Client, Schema, application
+from fix_clients import (
+    REALTIME_JS,
+    REALTIME_JS_V1,
+    REALTIME_PY,
+    REALTIME_PY_2_4,
+    SUPABASE_JS,
+    TODAYS,
+    Application,
+    Client,
+    Schema,
+    application,
+)
 from fix_node import Node
 from pgcast.matching.filters import OPERATORS
-
-TODAYS = tuple(client for client in CLIENTS if not client.is_legacy)
 
 ROWS = """
     insert into todos values (1, 'milk'), (2, 'tea, green'), (3, 'say "hi"'), (4, null), (5, 'TEA'), (6, ' x '),
@@ -75,6 +84,7 @@ async def rows_of(app: Application, schema: Schema, expected: list[set[int]]) ->
     return [got[listener] for listener in range(len(expected))]
 
 
+@pytest.mark.behaviour("filters", "or")
 @pytest.mark.parametrize("client", TODAYS, ids=str)
 async def test_written_filters_deliver_their_rows(client: Client, shared_node: Node, schema: Schema):
     bindings = [schema.binding("INSERT", "todos", filter=text) for text in WRITTEN]
@@ -84,6 +94,7 @@ async def test_written_filters_deliver_their_rows(client: Client, shared_node: N
     assert not app.unread("change")
 
 
+@pytest.mark.behaviour("filter builder")
 @pytest.mark.parametrize("client", [SUPABASE_JS, REALTIME_JS, REALTIME_JS_V1], ids=str)
 async def test_filters_of_the_package_s_own_builder_deliver_their_rows(
     client: Client, shared_node: Node, schema: Schema
@@ -95,7 +106,8 @@ async def test_filters_of_the_package_s_own_builder_deliver_their_rows(
     assert not app.unread("change")
 
 
-@pytest.mark.parametrize("client", TODAYS, ids=str)
+@pytest.mark.behaviour("select")
+@pytest.mark.parametrize("client", [client for client in TODAYS if client != REALTIME_PY_2_4], ids=str)
 async def test_selected_columns_are_what_an_application_gets(client: Client, shared_node: Node, schema: Schema):
     bindings = [
         {**schema.binding("*", "todos"), "select": ["title"]},
@@ -124,6 +136,7 @@ async def test_selected_columns_are_what_an_application_gets(client: Client, sha
 
 
 # The Python client knows no such key.
+@pytest.mark.behaviour("leave")
 @pytest.mark.parametrize("client", [client for client in TODAYS if not client.is_python], ids=str)
 async def test_an_application_is_told_of_a_row_that_leaves(client: Client, shared_node: Node, schema: Schema):
     schema.execute("alter table todos replica identity full")
@@ -154,13 +167,14 @@ async def test_an_application_is_told_of_a_row_that_leaves(client: Client, share
     assert not app.unread("change")
 
 
+@pytest.mark.behaviour("bad filter")
 @pytest.mark.parametrize("client", TODAYS, ids=str)
 async def test_a_filter_that_cannot_be_served_is_told(client: Client, shared_node: Node, schema: Schema):
     binding = schema.binding("*", "todos", filter="nope=eq.1")
     async with application(
         client, shared_node, {"topic": "room", "bindings": [binding]}, may_log=("nope", "error")
     ) as app:
-        if client.is_python:  # which takes it for the end of the channel
+        if client == REALTIME_PY:  # which takes it for the end of the channel
             await app.gets_status("SUBSCRIBED", "room")
             said = str((await app.get("status"))["error"])
         else:

@@ -17,17 +17,13 @@ from fix_clients import (
     Client,
     Schema,
     application,
+    at_both_paths,
 )
 from fix_node import Node
 
 all_clients = pytest.mark.parametrize("client", JAVASCRIPT_CLIENTS, ids=str)
 
-OTHER_PATHS = (
-    Client(REALTIME_JS.package, REALTIME_JS.vsn, "/realtime/v1"),
-    Client(REALTIME_JS_V1.package, REALTIME_JS_V1.vsn, "/socket"),
-    Client(REALTIME_JS_2_10.package, None, "/realtime/v1"),
-    REALTIME_JS_2_15,
-)
+AT_BOTH_PATHS = at_both_paths(REALTIME_JS, REALTIME_JS_V1, REALTIME_JS_2_15, REALTIME_JS_2_10)
 
 
 def seen(lines: list[dict[str, Any]]) -> list[tuple[str, int, str, int]]:
@@ -43,7 +39,8 @@ def seen(lines: list[dict[str, Any]]) -> list[tuple[str, int, str, int]]:
     )
 
 
-@pytest.mark.parametrize("client", [*JAVASCRIPT_CLIENTS, *OTHER_PATHS], ids=str)
+@pytest.mark.behaviour("changes", "topics")
+@pytest.mark.parametrize("client", [SUPABASE_JS, SUPABASE_JS_V1, *AT_BOTH_PATHS], ids=str)
 async def test_insert_update_and_delete_arrive_with_their_values(client: Client, shared_node: Node, schema: Schema):
     channel = {"topic": "room/1: ü", "bindings": [schema.binding("*", "todos")]}
     async with application(client, shared_node, channel) as app:
@@ -71,6 +68,7 @@ async def test_insert_update_and_delete_arrive_with_their_values(client: Client,
     }
 
 
+@pytest.mark.behaviour("listeners")
 @all_clients
 async def test_each_listener_is_called_exactly_as_often_as_it_should(client: Client, shared_node: Node, schema: Schema):
     bindings = [
@@ -96,7 +94,7 @@ async def test_each_listener_is_called_exactly_as_often_as_it_should(client: Cli
         schema.execute("truncate notes")
         schema.execute("insert into notes values (99)")
         # The newest clients drop a second binding that is like another.
-        again = [9] if client == REALTIME_JS_2_10 else []
+        again = [9] if client in {REALTIME_JS_2_15, REALTIME_JS_2_10} else []
         expected = sorted(
             ("room", listener, event, number)
             for event, number, listeners in [
@@ -115,6 +113,7 @@ async def test_each_listener_is_called_exactly_as_often_as_it_should(client: Cli
     assert not app.unread("change")
 
 
+@pytest.mark.behaviour("several channels")
 @all_clients
 async def test_channels_share_a_socket_and_one_of_them_leaves_and_comes_back(
     client: Client, shared_node: Node, schema: Schema
@@ -148,6 +147,7 @@ async def test_channels_share_a_socket_and_one_of_them_leaves_and_comes_back(
     assert not app.unread("change")
 
 
+@pytest.mark.behaviour("unknown table")
 @all_clients
 async def test_a_table_that_does_not_exist_is_told_and_the_other_channels_live(
     client: Client, shared_node: Node, schema: Schema
@@ -169,6 +169,7 @@ async def test_a_table_that_does_not_exist_is_told_and_the_other_channels_live(
     )
 
 
+@pytest.mark.behaviour("wait")
 @pytest.mark.parametrize("client", [SUPABASE_JS, SUPABASE_JS_V1, REALTIME_JS, REALTIME_JS_V1], ids=str)
 async def test_a_join_that_waits_for_its_bindings_is_refused_until_they_can_be_served(
     client: Client, shared_node: Node, schema: Schema

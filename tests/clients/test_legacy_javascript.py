@@ -6,10 +6,8 @@ from typing import Any
 
 import pytest
 
-from fix_clients import REALTIME_JS_1_7, Client, Schema, application
+from fix_clients import REALTIME_JS_1_7, Client, Schema, application, at_both_paths
 from fix_node import Node
-
-BOTH_PATHS = (REALTIME_JS_1_7, Client(REALTIME_JS_1_7.package, None, "/realtime/v1"))
 
 # An application listens to "*", and with a second listener to "INSERT".
 ANY, INSERT = 0, 1
@@ -24,7 +22,8 @@ def seen(lines: list[dict[str, Any]]) -> list[tuple[str, int, str, int]]:
     )
 
 
-@pytest.mark.parametrize("client", BOTH_PATHS, ids=str)
+@pytest.mark.behaviour("changes")
+@pytest.mark.parametrize("client", at_both_paths(REALTIME_JS_1_7), ids=str)
 async def test_insert_update_and_delete_arrive_with_their_values(client: Client, shared_node: Node, schema: Schema):
     topic = f"realtime:{schema.name}:todos"
     async with application(client, shared_node, {"topic": topic}) as app:
@@ -53,6 +52,7 @@ async def test_insert_update_and_delete_arrive_with_their_values(client: Client,
     assert deleted == {"type": "DELETE", "old_record": {"id": 1, "title": None, "done": None}}
 
 
+@pytest.mark.behaviour("listeners", "truncate", clients=[REALTIME_JS_1_7])
 async def test_each_kind_of_topic_gets_what_it_names(shared_node: Node, schema: Schema):
     everything, whole_schema = "realtime:*", f"realtime:{schema.name}"
     table, one, none = (f"{whole_schema}:todos{rest}" for rest in ("", ":id=eq.1", ":id=eq.7"))
@@ -82,6 +82,7 @@ async def test_each_kind_of_topic_gets_what_it_names(shared_node: Node, schema: 
     assert not app.unread("change")
 
 
+@pytest.mark.behaviour("several channels", clients=[REALTIME_JS_1_7])
 async def test_a_topic_is_left_and_joined_again(shared_node: Node, schema: Schema):
     todos, notes = f"realtime:{schema.name}:todos", f"realtime:{schema.name}:notes"
     async with application(REALTIME_JS_1_7, shared_node, {"topic": todos}, {"topic": notes}) as app:
@@ -109,3 +110,18 @@ async def test_a_topic_of_a_table_that_does_not_exist_is_joined_and_silent(share
         schema.execute("insert into nope values (1)")
         assert {line["topic"] for line in await app.gets_changes(2)} == {nope}
     assert not app.unread("change")
+
+
+# The WebSocket package that this version takes under Node has the same limit as Python's.
+@pytest.mark.behaviour("change over 1 MiB", clients=[REALTIME_JS_1_7])
+async def test_a_row_that_is_too_large_for_the_client_comes_shortened_when_it_is_back(
+    shared_node: Node, schema: Schema
+):
+    topic = f"realtime:{schema.name}:todos"
+    params = {"resume": "an application of before 2.0"}
+    async with application(REALTIME_JS_1_7, shared_node, {"topic": topic}, params=params) as app:
+        await app.gets_status("SUBSCRIBED", topic)
+        schema.execute("insert into todos values (1, repeat('x', 1048576))")
+        change = (await app.get("change"))["change"]
+    assert change["record"] == {"id": 1, "done": False}
+    assert change["errors"] == ["Error 413: Payload Too Large"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from fix_clients import (
+    DEADLINE_S,
+    EACH_OF_TODAY,
     REALTIME_JS,
     REALTIME_JS_2_10,
     REALTIME_JS_2_15,
@@ -37,6 +40,7 @@ def told(state: dict[str, Any], key: str) -> list[dict[str, Any]]:
     return [{name: value for name, value in meta.items() if name != "presence_ref"} for meta in state[key]]
 
 
+@pytest.mark.behaviour("presence", clients=CLIENTS)
 async def test_every_client_knows_of_every_other(shared_node: Node):
     async with AsyncExitStack() as stack:
         keys = [f"k{number}" for number in range(len(CLIENTS))]
@@ -56,6 +60,7 @@ async def test_every_client_knows_of_every_other(shared_node: Node):
             await app.gets_presence(keys[0], *keys[3:])
 
 
+@pytest.mark.behaviour("presence alone")
 @pytest.mark.parametrize("client", CLIENTS, ids=str)
 async def test_a_state_comes_even_if_nobody_is_there_and_one_sees_itself(client: Client, shared_node: Node):
     topic = f"alone {client}"
@@ -70,28 +75,43 @@ async def test_a_state_comes_even_if_nobody_is_there_and_one_sees_itself(client:
         assert (await app.get("goes"))["goes"] == "me"
 
 
-@pytest.mark.parametrize("client", [REALTIME_JS, REALTIME_PY], ids=str)
-async def test_one_whose_connection_dies_is_gone_at_once(client: Client, shared_node: Node):
-    topic = f"dying {client}"
+@pytest.mark.behaviour("presence dies", "presence metas", clients=EACH_OF_TODAY)
+async def test_several_devices_share_a_key_and_one_whose_connection_dies_is_gone_at_once(shared_node: Node):
+    topic = "devices"
+
+    def are_there(state: dict[str, Any], *tabs: int) -> bool:
+        metas = told(state, "ada") if "ada" in state else []
+        return sorted(meta["tab"] for meta in metas) == sorted(tabs)
+
     async with AsyncExitStack() as stack:
-        app = await joined(stack, client, shared_node, "stays", topic)
+        apps = [await joined(stack, client, shared_node, "ada", topic) for client in EACH_OF_TODAY]
         async with AsyncExitStack() as other:
-            dying = await joined(other, REALTIME_JS_2_10, shared_node, "dies", topic)
-            await dying.act(topic, track={})
-            await app.gets_presence("dies")
+            dying = await joined(other, REALTIME_JS_2_10, shared_node, "ada", topic)
+            for number, app in enumerate([*apps, dying]):
+                assert await app.act(topic, track={"tab": number}) == "ok"
+            for app in (*apps, dying):
+                while not are_there((await app.get("presence"))["presence"], *range(len(apps) + 1)):
+                    pass
             dying._process.kill()
-            await app.gets_presence()
+            for app in apps:
+                while not are_there((await app.get("presence"))["presence"], *range(len(apps))):
+                    pass
             other.pop_all()
 
 
-@pytest.mark.parametrize("client", [REALTIME_JS, REALTIME_JS_2_10], ids=str)
-async def test_several_devices_share_a_key(client: Client, shared_node: Node):
-    topic = f"devices {client}"
+# The newer Python client's `subscribe` waits for the answer.
+@pytest.mark.behaviour("presence early", clients=[client for client in EACH_OF_TODAY if client != REALTIME_PY])
+@pytest.mark.behaviour("presence late", clients=EACH_OF_TODAY)
+async def test_one_may_track_before_the_join_is_answered_and_without_listening(shared_node: Node):
     async with AsyncExitStack() as stack:
-        first, second = [await joined(stack, client, shared_node, "ada", topic) for _ in range(2)]
-        await first.act(topic, track={"tab": 1})
-        await second.act(topic, track={"tab": 2})
-        for app in (first, second):
-            while len((state := await app.gets_presence("ada"))["ada"]) < 2:
-                pass
-            assert told(state, "ada") == [{"tab": 1}, {"tab": 2}]
+        for client in EACH_OF_TODAY:
+            app = await stack.enter_async_context(application(client, shared_node))
+            topic = f"early {client}"
+            await app._tell(join={"topic": topic, "config": {"presence": {"key": "me"}}})
+            await app._tell(topic=topic, track={"a": 1})
+            assert (await app.get("did"))["did"] == "ok"
+            await app.gets_status("SUBSCRIBED", topic)
+            async with asyncio.timeout(DEADLINE_S):
+                while "me" not in (state := await app.act(topic, look=True)):
+                    pass
+            assert told(state, "me") == [{"a": 1}], str(app)

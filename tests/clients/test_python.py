@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
-from fix_clients import REALTIME_PY, REALTIME_PY_2_4, Client, Schema, application
-from fix_node import Node
+from fix_clients import PYTHON_CLIENTS, REALTIME_PY, REALTIME_PY_2_4, Client, Schema, application, at_both_paths
+from fix_node import Node, NodeFactory
+from fix_policies import ROLES
+from minting import SECRET, mint
+from pgcast.devdb.cluster import Cluster
+from pgcast.devdb.template import Database
 
-BOTH_PATHS = (REALTIME_PY, Client(REALTIME_PY.package, None, "/realtime/v1"))
+both_clients = pytest.mark.parametrize("client", PYTHON_CLIENTS, ids=str)
 
 
 def seen(lines: list[dict[str, Any]]) -> list[tuple[str, int, str, int]]:
@@ -21,7 +25,8 @@ def seen(lines: list[dict[str, Any]]) -> list[tuple[str, int, str, int]]:
     )
 
 
-@pytest.mark.parametrize("client", [*BOTH_PATHS, REALTIME_PY_2_4], ids=str)
+@pytest.mark.behaviour("changes", "topics")
+@pytest.mark.parametrize("client", at_both_paths(*PYTHON_CLIENTS), ids=str)
 async def test_insert_update_and_delete_arrive_with_their_values(client: Client, shared_node: Node, schema: Schema):
     channel = {"topic": "room/1: ü", "bindings": [schema.binding("*", "todos")]}
     async with application(client, shared_node, channel) as app:
@@ -36,7 +41,9 @@ async def test_insert_update_and_delete_arrive_with_their_values(client: Client,
         assert change.pop("schema") == schema.name
         assert change.pop("table") == "todos"
         assert change.pop("errors") is None
-        assert ("position" in change) == (client == REALTIME_PY_2_4)  # it hands on what it does not know
+        assert ("position" in change) == (
+            client.package == REALTIME_PY_2_4.package
+        )  # it hands on what it does not know
         change.pop("position", None)
         assert change.pop("columns") == [
             {"name": "id", "type": "int8"},
@@ -57,7 +64,9 @@ async def test_insert_update_and_delete_arrive_with_their_values(client: Client,
     }
 
 
-async def test_each_listener_is_called_exactly_as_often_as_it_should(shared_node: Node, schema: Schema):
+@pytest.mark.behaviour("listeners")
+@both_clients
+async def test_each_listener_is_called_exactly_as_often_as_it_should(client: Client, shared_node: Node, schema: Schema):
     bindings = [
         schema.binding("*"),
         schema.binding("*", "todos"),
@@ -70,7 +79,10 @@ async def test_each_listener_is_called_exactly_as_often_as_it_should(shared_node
         {"event": "INSERT", "schema": "*", "table": "todos"},
         schema.binding("*", "todos"),
     ]
-    async with application(REALTIME_PY, shared_node, {"topic": "room", "bindings": bindings}) as app:
+    # This version hands every change of a channel to whoever listens for "*".
+    is_old = client == REALTIME_PY_2_4
+    to_everything = [number for number, binding in enumerate(bindings) if is_old and binding["event"] == "*"]
+    async with application(client, shared_node, {"topic": "room", "bindings": bindings}) as app:
         await app.gets_status("SUBSCRIBED", "room")
         schema.execute("insert into todos values (1, 'milk'), (2, 'bread')")
         schema.execute("update todos set done = true where id = 1")
@@ -91,26 +103,31 @@ async def test_each_listener_is_called_exactly_as_often_as_it_should(shared_node
                 ("DELETE", 2, [0, 1, 9]),
                 ("INSERT", 99, [0, 6]),
             ]
-            for listener in listeners
+            for listener in sorted({*listeners, *to_everything})
         )
         assert seen(await app.gets_changes(len(expected))) == expected
     assert not app.unread("change")
 
 
-async def test_channels_share_a_socket_and_one_of_them_leaves_and_comes_back(shared_node: Node, schema: Schema):
+@pytest.mark.behaviour("several channels")
+@both_clients
+async def test_channels_share_a_socket_and_one_of_them_leaves_and_comes_back(
+    client: Client, shared_node: Node, schema: Schema
+):
     todos = schema.binding("*", "todos")
     channels = [
         {"topic": "a", "bindings": [todos]},
         {"topic": "b", "bindings": [schema.binding("*", "todos", filter="id=eq.1")]},
         {"topic": "c", "bindings": [schema.binding("*", "notes")]},
     ]
-    async with application(REALTIME_PY, shared_node, *channels) as app:
+    async with application(client, shared_node, *channels) as app:
         await app.gets_status("SUBSCRIBED", "a", "b", "c")
         schema.execute("insert into todos values (1, 'milk')")
         assert seen(await app.gets_changes(2)) == [("a", 0, "INSERT", 1), ("b", 0, "INSERT", 1)]
 
         await app.leave("a")
-        await app.gets_status("CLOSED", "a")
+        if client == REALTIME_PY:
+            await app.gets_status("CLOSED", "a")
         schema.execute("insert into todos values (2, 'bread')")
         schema.execute("insert into notes values (3)")
         assert seen(await app.gets_changes(1)) == [("c", 0, "INSERT", 3)]
@@ -123,6 +140,7 @@ async def test_channels_share_a_socket_and_one_of_them_leaves_and_comes_back(sha
     assert not app.unread("change")
 
 
+@pytest.mark.behaviour("unknown table", clients=[REALTIME_PY])
 async def test_a_table_that_does_not_exist_is_an_error_until_it_exists(shared_node: Node, schema: Schema):
     channels = [
         {"topic": "bad", "bindings": [schema.binding("*", "nope")]},
@@ -146,14 +164,40 @@ async def test_a_table_that_does_not_exist_is_an_error_until_it_exists(shared_no
     assert not app.unread("change")
 
 
+@pytest.mark.behaviour("unknown table", clients=[REALTIME_PY_2_4])
+async def test_the_older_version_is_told_of_a_table_that_does_not_exist(shared_node: Node, schema: Schema):
+    channels = [
+        {"topic": "bad", "bindings": [schema.binding("*", "nope")]},
+        {"topic": "good", "bindings": [schema.binding("*", "todos")]},
+    ]
+    async with application(REALTIME_PY_2_4, shared_node, *channels) as app:
+        await app.gets_status("SUBSCRIBED", "bad", "good")
+        systems = {line["topic"]: line["system"] for line in [await app.get("system"), await app.get("system")]}
+        schema.execute("insert into todos values (1, 'milk')")
+        assert seen(await app.gets_changes(1)) == [("good", 0, "INSERT", 1)]
+    assert systems["good"]["status"] == "ok"
+    assert systems["bad"]["status"] == "error"
+    assert "Unable to subscribe to changes with given parameters" in systems["bad"]["message"]
+
+
+@pytest.fixture(scope="module")
+def knowing_node(shared_database: Database, start_shared_node: NodeFactory, cluster: Cluster) -> Node:
+    """A server that knows a client by its token, for the version that sends no parameters."""
+    with cluster.connect() as connection:
+        connection.execute(ROLES)
+    return start_shared_node(shared_database.dsn, JWT_SECRET=SECRET, PGCAST_BIND="127.0.0.1", PGCAST_RESUME="identity")
+
+
+@pytest.mark.behaviour("change over 1 MiB")
+@pytest.mark.behaviour("resume", clients=[REALTIME_PY_2_4])
+@both_clients
 async def test_a_row_that_is_too_large_for_the_client_comes_shortened_when_it_is_back(
-    shared_node: Node, schema: Schema
+    client: Client, knowing_node: Node, schema: Schema
 ):
+    schema.execute(f"grant usage on schema {schema.name} to public; grant select on todos to public")
     channel = {"topic": "room", "bindings": [schema.binding("*", "todos")]}
-    config = {"params": {"resume": "a-python-application"}}
-    async with application(
-        REALTIME_PY, shared_node, channel, may_log=("connection closed", "Connection with server closed"), **config
-    ) as app:
+    logs = ("connection closed", "Connection with server closed")
+    async with application(client, knowing_node, channel, apikey=mint(sub=str(client)), may_log=logs) as app:
         await app.gets_status("SUBSCRIBED", "room")
         schema.execute("insert into todos values (1, 'small')")
         schema.execute("insert into todos values (2, repeat('x', 1048576))")

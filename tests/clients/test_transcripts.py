@@ -24,8 +24,10 @@ from fix_clients import (
     REALTIME_JS,
     REALTIME_JS_1_7,
     REALTIME_JS_2_10,
+    REALTIME_JS_2_15,
     REALTIME_JS_V1,
     REALTIME_PY,
+    REALTIME_PY_2_4,
     Application,
     Client,
     application,
@@ -44,9 +46,11 @@ MASKS = (
 FILES = {
     "realtime-js-2.119.1-vsn-2": REALTIME_JS,
     "realtime-js-2.119.1-vsn-1": REALTIME_JS_V1,
+    "realtime-js-2.15.6": REALTIME_JS_2_15,
     "realtime-js-2.10.7": REALTIME_JS_2_10,
     "realtime-js-1.7.5": REALTIME_JS_1_7,
     "realtime-py-2.34.1": REALTIME_PY,
+    "realtime-py-2.4.3": REALTIME_PY_2_4,
 }
 
 
@@ -113,9 +117,9 @@ def diary(shared_database: Database) -> Database:
     return shared_database
 
 
-@pytest.mark.parametrize("name", FILES)
-async def test_a_conversation_is_as_recorded(name: str, shared_node: Node, diary: Database):
-    client = FILES[name]
+@pytest.mark.behaviour("transcript")
+@pytest.mark.parametrize(("name", "client"), FILES.items(), ids=FILES)
+async def test_a_conversation_is_as_recorded(name: str, client: Client, shared_node: Node, diary: Database):
     topic = "realtime:public:diary" if client.is_legacy else "room"
     binding = {"event": "*", "schema": "public", "table": "diary", "filter": "id=eq.1"}
     async with overheard(client, shared_node, {"topic": topic, "bindings": [binding]}) as (app, ear):

@@ -213,6 +213,7 @@ def assert_same(found: Any, expected: Any) -> None:
     assert (found, type(found) is bool) == (expected, type(expected) is bool)
 
 
+@pytest.mark.behaviour("values")
 @each_value
 def test_an_application_gets_the_value(received: dict[str, Any], client: Client, value: Value):
     assert_same(received[value.name], value.expected(client))

@@ -24,7 +24,7 @@
 // {"left", "topic"}, {"log"} for what the client says on the console, {"crash"} when it threw where no application could
 // have caught it. Bytes are {"hex": "ff00"}.
 // Lines in: {"join": {a channel as above}}, {"leave": topic}, {"send" | "httpSend": [event, payload], "topic"},
-// {"track": payload, "topic"}, {"untrack": true, "topic"}, {"setAuth": token}. Ends when standard input does, or by SIGTERM.
+// {"track": payload, "topic"}, {"untrack": true, "topic"}, {"look": true, "topic"} for who is there, {"setAuth": token}. Ends when standard input does, or by SIGTERM.
 
 import { createInterface } from "node:readline";
 import { format } from "node:util";
@@ -80,12 +80,13 @@ function today(client, { follows }, postgresChangesFilter) {
       if (joins) channel.subscribe((status, error) => printStatus(status, topic, error));
       joined.set(topic, channel);
     },
-    async act({ topic, send, httpSend, track, untrack }) {
+    async act({ topic, send, httpSend, track, untrack, look }) {
       const channel = joined.get(topic);
       if (send) print({ did: await channel.send({ type: "broadcast", event: send[0], payload: asBytes(send[1]) }), topic });
       if (httpSend) print({ did: await channel.httpSend(httpSend[0], asBytes(httpSend[1])), topic });
       if (track) print({ did: await channel.track(track), topic });
       if (untrack) print({ did: await channel.untrack(), topic });
+      if (look) print({ did: channel.presenceState(), topic });
     },
     async leave(topic) {
       print({ left: await client.removeChannel(joined.get(topic)), topic });
@@ -109,7 +110,8 @@ function before(client, { converts }, { convertChangeData }) {
   client.connect();
   return {
     join({ topic }) {
-      const channel = client.channel(topic);
+      // As supabase-js 1 did.
+      const channel = client.channel(topic, client.accessToken ? { user_token: client.accessToken } : {});
       channel.on("*", (change) => print({ change: hand(change), topic, listener: 0 }));
       channel.on("INSERT", (change) => print({ change: hand(change), topic, listener: 1 }));
       channel.on("broadcast", (broadcast) => print({ broadcast, topic }));
@@ -125,6 +127,7 @@ function before(client, { converts }, { convertChangeData }) {
     },
     act({ topic, send: [event, payload] }) {
       joined.get(topic).push("broadcast", { type: "broadcast", event, payload });
+      print({ did: "ok", topic });
     },
     setAuth: (token) => client.setAuth(token),
     leave(topic) {

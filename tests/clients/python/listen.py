@@ -20,8 +20,8 @@ Lines out: {"status", "topic", "error"?}, {"change", "topic", "listener"} with t
 {"log"} for what the client complains about or does not understand and drops,
 {"raised", "topic"} for what `subscribe` raises, {"crash"} for what no application could have caught.
 Lines in: {"join": {a channel as above}}, {"leave": topic}, {"send" | "httpSend": [event, payload], "topic"},
-{"track": payload, "topic"}, {"untrack": true, "topic"}, {"setAuth": token}. Ends when standard input does, or by
-SIGTERM.
+{"track": payload, "topic"}, {"untrack": true, "topic"}, {"look": true, "topic"} for who is there, {"setAuth": token}.
+Ends when standard input does, or by SIGTERM.
 
 Runs in an environment of its own, which has the client and nothing of pgcast.
 """
@@ -122,12 +122,22 @@ async def join(
         write(raised=f"{type(error).__name__}: {error}", topic=topic)
 
 
+async def join_all(client: AsyncRealtimeClient, channels: Sequence[dict[str, Any]]) -> None:
+    for channel in channels:
+        await join(client, **channel)
+
+
 def as_bytes(payload: Any) -> Any:
     return bytes.fromhex(payload["hex"]) if isinstance(payload, dict) and "hex" in payload else payload
 
 
+def known(client: AsyncRealtimeClient, topic: str) -> AsyncRealtimeChannel:
+    """The channel that was made for a topic."""
+    return next(channel for channel in client.get_channels() if channel.topic == f"realtime:{topic}")
+
+
 async def act(client: AsyncRealtimeClient, command: dict[str, Any]) -> None:
-    channel = next(known for known in client.get_channels() if known.topic == f"realtime:{command['topic']}")
+    channel = known(client, command["topic"])
     if "send" in command:
         await channel.send_broadcast(*command["send"])
     if "httpSend" in command:
@@ -137,11 +147,11 @@ async def act(client: AsyncRealtimeClient, command: dict[str, Any]) -> None:
         await channel.track(command["track"])
     if "untrack" in command:
         await channel.untrack()
-    write(did="ok", topic=command["topic"])
+    write(did=channel.presence_state() if "look" in command else "ok", topic=command["topic"])
 
 
 async def leave(client: AsyncRealtimeClient, topic: str) -> None:
-    await client.channel(topic).unsubscribe()
+    await known(client, topic).unsubscribe()
     write(left="ok", topic=topic)
 
 
@@ -176,7 +186,8 @@ async def main(config: dict[str, Any]) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end.cancel)
     if "token" in config:
         await client.set_auth(config["token"])
-    listening = asyncio.gather(*(join(client, **channel) for channel in config["channels"]))
+    # One after the other: older versions open a connection for each that is joined before the first one is there.
+    listening = asyncio.create_task(join_all(client, config["channels"]))
     await asyncio.wait([end])
     listening.cancel()
     await client.close()
