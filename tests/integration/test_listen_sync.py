@@ -69,8 +69,10 @@ def test_what_cannot_be_served_is_raised_where_the_block_begins(published: Datab
 
 
 PROGRAM = """
-import sys, pgcast
+import signal, sys, pgcast
 
+# What runs in the background of a shell is started with this signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with pgcast.listen_sync(sys.argv[1], slot="worker") as changes:
     print("ready", flush=True)
     try:
@@ -92,17 +94,20 @@ def test_ctrl_c_interrupts_the_wait_and_loses_nothing(published: Database):
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        published.execute("insert into todos values (1)")
-        assert process.stdout.readline() == "1\n"
-        time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        assert process.stdout.readline() == "interrupted\n"
-        published.execute("insert into todos values (2)")
-        assert process.stdout.readline() == "2\n"
-        assert process.stdout.readline() == "ended\n"
-        assert process.wait(15) == 0
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            published.execute("insert into todos values (1)")
+            assert process.stdout.readline() == "1\n"
+            time.sleep(0.2)
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == "interrupted\n"
+            published.execute("insert into todos values (2)")
+            assert process.stdout.readline() == "2\n"
+            assert process.stdout.readline() == "ended\n"
+            assert process.wait(15) == 0
+        finally:
+            process.kill()
 
 
 def test_a_slow_program_holds_nothing_up_for_the_connection(published: Database):
