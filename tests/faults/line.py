@@ -48,7 +48,12 @@ class Line:
             writer.transport.abort()
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from_postgres, to_postgres = await asyncio.open_connection("127.0.0.1", self._to_port)
+        try:
+            from_postgres, to_postgres = await asyncio.open_connection("127.0.0.1", self._to_port)
+        except OSError:
+            # Postgres is away: so is the line to it.
+            writer.transport.abort()
+            return
         self._writers |= {writer, to_postgres}
         for task in (
             asyncio.create_task(self._pass_on(reader, to_postgres, lambda _: None)),

@@ -25,8 +25,8 @@ Address = IPv4Address | IPv6Address
 
 # IPv6 addresses that stand for the IPv4 address in their last four bytes: NAT64 (RFC 6052), and the oldest form.
 _EMBEDDING: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
-# Of the network's own NAT64 (RFC 8215); Python does not know it everywhere.
-_LOCAL: Final = IPv6Network("64:ff9b:1::/48")
+# The network's own NAT64 (RFC 8215), and 6to4, which is no more (RFC 7526): versions of Python judge them differently.
+_REFUSED: Final = (IPv6Network("64:ff9b:1::/48"), IPv6Network("2002::/16"))
 
 
 class Refused(httpcore.ConnectError):
@@ -56,7 +56,9 @@ class AddressRules:
         inner = _inner(address)
         if any(address in network or inner in network for network in self.networks):
             return True
-        return all(one.is_global and not one.is_multicast and one not in _LOCAL for one in (address, inner))
+        if any(address in network for network in _REFUSED):
+            return False
+        return all(one.is_global and not one.is_multicast for one in (address, inner))
 
     def check_host(self, host: str) -> None:
         """Refuse what can be refused without looking a name up: an address, and `localhost`.
