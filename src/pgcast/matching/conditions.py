@@ -156,14 +156,14 @@ def test_of(parts: Sequence[Part], table: Table, ask: Ask | None) -> Test:
         table: Whose rows.
         ask: Says what Postgres says of a value; without it, what only Postgres can say is unknown.
     """
-    return _all([_part_test(part, table, ask) for part in parts])
+    return _joined([_part_test(part, table, ask) for part in parts], decisive=False)
 
 
 def _part_test(part: Part, table: Table, ask: Ask | None) -> Test:
     if isinstance(part, Condition):
         return _condition_test(part, table, ask)
     tests = [_part_test(inner, table, ask) for inner in part.parts]
-    joined = _any(tests) if part.is_any else _all(tests)
+    joined = _joined(tests, decisive=part.is_any)
     return _not(joined) if part.is_negated else joined
 
 
@@ -306,36 +306,18 @@ def _not(test: Test) -> Test:
     return inverted
 
 
-def _all(tests: Sequence[Test]) -> Test:
-    """AND: false wins, then what is pending, then unknown."""
+def _joined(tests: Sequence[Test], *, decisive: bool) -> Test:
+    """AND, for which one false is decisive, or OR, for which one true is; then what is pending wins, then unknown."""
     if len(tests) == 1:
         return tests[0]
 
     def test_row(values: Values) -> Verdict:
-        result: Verdict = True
+        result: Verdict = not decisive
         for test in tests:
             verdict = test(values)
-            if verdict is False:
-                return False
-            if verdict is not True and result is not PENDING:
-                result = verdict
-        return result
-
-    return test_row
-
-
-def _any(tests: Sequence[Test]) -> Test:
-    """OR: true wins, then what is pending, then unknown."""
-    if len(tests) == 1:
-        return tests[0]
-
-    def test_row(values: Values) -> Verdict:
-        result: Verdict = False
-        for test in tests:
-            verdict = test(values)
-            if verdict is True:
-                return True
-            if verdict is not False and result is not PENDING:
+            if verdict is decisive:
+                return decisive
+            if not isinstance(verdict, bool) and result is not PENDING:
                 result = verdict
         return result
 
