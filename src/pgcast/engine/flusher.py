@@ -107,6 +107,10 @@ class Flusher:
             now_s = asyncio.get_running_loop().time()
             self._due_at_s = now_s + min(max((now_s - self._began_at_s) / 2, _LEAST_GAP_S), self._gap_s)
             self.flush_when_due()
+        except BaseException:
+            # It cannot be taken up again; without this nothing would be flushed any more, by an otherwise sound server.
+            self._slices = None
+            raise
         else:
             asyncio.get_running_loop().call_soon(self._next_slice)
 

@@ -109,6 +109,21 @@ async def test_a_full_tick_can_be_ended_early(rig: Rig):
     assert rig.flusher.pending_bytes == 0
 
 
+async def test_a_flush_that_breaks_off_is_not_the_last_one(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    outlet = rig.add_member()
+
+    def fail(content: bytes) -> None:
+        raise RuntimeError(f"{len(content)} bytes that cannot be written")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(outlet, "write", fail)
+        with pytest.raises(RuntimeError):
+            rig.add_change()
+    assert not rig.flusher.is_writing
+    rig.add_change()
+    assert len(outlet.messages) == 1
+
+
 async def test_nothing_pending_nothing_written(rig: Rig, clock: Clock):
     outlet = rig.add_member()
     rig.flusher.flush_when_due()
