@@ -19,20 +19,21 @@ from typing import TYPE_CHECKING
 
 import servers
 from database import PUBLICATION
-from fanout import CLIENTS, FIRST_NUMBER, OUTSTANDING, WARM_UP, WORKLOADS
+from fanout import CLIENTS, FIRST_NUMBER, OUTSTANDING, WARM_UP, Workload
 from load import Load, MeasurementFailed, WrongCount
 from report import Measured, Results, say
 from websockets.sync.client import connect
 
 if TYPE_CHECKING:
     from database import Database
-    from fanout import Workload
     from servers import Server
     from websockets.sync.client import ClientConnection
 
 _JOIN = '["1","1","realtime:bench","phx_join",{"config":{"presence":{"enabled":false}}}]'
 _NOTE = "x" * 200
 _REPLY_S = 10.0
+_DEADLINE_S = 120.0
+_WORKLOADS = (Workload("single", bursts=500, burst=1), Workload("by 100", bursts=50, burst=100))
 
 
 def broadcast(database: Database, rounds: int) -> Results:
@@ -52,7 +53,7 @@ def broadcast(database: Database, rounds: int) -> Results:
         for server in systems:
             _measure(server, WARM_UP)
         for number in range(1, rounds + 1):
-            for workload in WORKLOADS:
+            for workload in _WORKLOADS:
                 for server in systems:
                     try:
                         results.add(workload.name, server.name, number, _measure(server, workload))
@@ -74,6 +75,7 @@ def _measure(server: Server, workload: Workload) -> Measured:
             clients=CLIENTS,
             frames=frames,
             progress=workload.burst,
+            deadline_s=_DEADLINE_S,
         ) as load,
         connect(f"ws://127.0.0.1:{server.port}{server.path}", compression=None) as sender,
     ):

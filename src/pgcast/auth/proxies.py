@@ -55,6 +55,8 @@ class TrustedProxies:
             forwarded_for: All headers X-Forwarded-For, in order.
             forwarded_proto: All headers X-Forwarded-Proto, in order.
         """
+        if not self._networks and ":" not in peer:
+            return Origin(peer)  # nearly every connection; nothing to parse
         address = _parse(peer)
         if address is None or not self._trusts(address):
             return Origin(peer if address is None else str(address))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from pgcast.engine.pace import Pace
+from pgcast.engine.pace import BROKE_OFF, LARGE_TICK_BYTES, SLICE_SOCKETS, Pace
 from pgcast.fanout.tick import gather
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 FELL_BEHIND = "too slow: messages you have not read are no longer held; reconnect"
 
-_SLICE_SOCKETS = 1000
-_LARGE_TICK_BYTES = 32_000
 _FULL_BYTES = 1 << 20
 
 
@@ -60,7 +58,7 @@ class Deliveries:
 
     def want(self) -> None:
         """Flush as soon as that may be, and at once if much is pending."""
-        self._pace.want(at_once=self.pending_bytes >= _LARGE_TICK_BYTES)
+        self._pace.want(at_once=self.pending_bytes >= LARGE_TICK_BYTES)
 
     def flush_now(self) -> None:
         """Write what is pending in this very call, if nothing is being written."""
@@ -110,7 +108,13 @@ class Deliveries:
         self._dirty.clear()
         self.pending_bytes = 0
         # With one audience, the usual case, each listener is an outlet of its own.
-        yield from self._write_one(taken[0]) if len(taken) == 1 else self._write_many(taken)
+        try:
+            yield from self._write_one(taken[0]) if len(taken) == 1 else self._write_many(taken)
+        except Exception:
+            for tick in taken:
+                for listener in tick.listeners:
+                    listener.outlet.close(*BROKE_OFF)
+            raise
         for tick in taken:
             tick.audience.written()
             self._cut_off_lost(tick.audience)
@@ -118,7 +122,7 @@ class Deliveries:
                 self._hold.begin(tick.audience)
 
     def _write_one(self, tick: Taken) -> Generator[None]:
-        left = _SLICE_SOCKETS
+        left = SLICE_SOCKETS
         audience, omitted = tick.audience, tick.omitted
         first, *more = tick.pieces
         for listener in tick.listeners:
@@ -137,12 +141,12 @@ class Deliveries:
             self.writes += 1
             left -= 1
             if left <= 0:
-                left = _SLICE_SOCKETS
+                left = SLICE_SOCKETS
                 yield
 
     def _write_many(self, taken: list[Taken]) -> Generator[None]:
         """Write the ticks of several audiences, with one write to each outlet."""
-        left = _SLICE_SOCKETS
+        left = SLICE_SOCKETS
         work: dict[Outlet, list[tuple[Listener, Taken]]] = {}
         for tick in taken:
             for listener in tick.listeners:
@@ -161,7 +165,7 @@ class Deliveries:
             self.writes += 1
             left -= 1
             if left <= 0:
-                left = _SLICE_SOCKETS
+                left = SLICE_SOCKETS
                 yield
 
     def _release(self, audience: Audience) -> None:

@@ -1,17 +1,11 @@
-"""When a tick ends, in which slices it is written, and how those who fell behind are served from the ring.
-
-A tick ends at once when nothing was written in the last milliseconds, otherwise a while after the previous flush
-*ended*: half as long as that flush took, so that under load writing takes two thirds of a core at most and many changes
-share one write per socket. A large tick does not wait: its writes cost no less later. A flush of many sockets is cut
-into slices, so that reads, heartbeats and HTTP run in between.
-"""
+"""How the ticks of changes are written, and how those who fell behind are served from the ring."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, TypeAlias
 
 from pgcast.engine.groups import Reading
+from pgcast.engine.pace import BROKE_OFF, LARGE_TICK_BYTES, SLICE_SOCKETS, Pace
 from pgcast.fanout.tick import gather
 
 if TYPE_CHECKING:
@@ -24,10 +18,7 @@ if TYPE_CHECKING:
     from pgcast.fanout.tick import Tick
     from pgcast.fanout.window import Window
 
-_SLICE_SOCKETS = 1000
 _CATCH_UP_BYTES = 256 * 1024
-_LARGE_TICK_BYTES = 32_000
-_LEAST_GAP_S = 0.0005
 
 Job: TypeAlias = "tuple[Group, Tick, list[Member]]"
 
@@ -46,12 +37,8 @@ class Flusher:
         self._window = window
         self._readers = readers
         self._hold = hold
-        self._gap_s = gap_s
+        self._pace = Pace(self._flush, gap_s=gap_s)
         self._dirty: list[Group] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._slices: Generator[None] | None = None
-        self._began_at_s = 0.0
-        self._due_at_s = 0.0
         self.pending_bytes = 0
         self.ticks = 0
         self.writes = 0
@@ -62,30 +49,21 @@ class Flusher:
 
     def flush_when_due(self) -> None:
         """End the tick now, or at the time when it may end; after each batch of changes."""
-        if not self._dirty or self._slices is not None:
-            return
-        loop = asyncio.get_running_loop()
-        if self.pending_bytes >= _LARGE_TICK_BYTES or loop.time() >= self._due_at_s:
-            self._flush()
-        elif self._timer is None:
-            self._timer = loop.call_at(self._due_at_s, self._flush)
+        if self._dirty:
+            self._pace.want_now(at_once=self.pending_bytes >= LARGE_TICK_BYTES)
 
     def flush_now(self) -> None:
         """End the tick now: it has grown large enough. Nothing happens while one is being written."""
-        if self._dirty and self._slices is None:
-            self._flush()
+        if self._dirty:
+            self._pace.flush_now()
 
     @property
     def is_writing(self) -> bool:
         """Whether a flush is between two of its slices."""
-        return self._slices is not None
+        return self._pace.is_writing
 
     # fast path: per tick
-    def _flush(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._began_at_s = asyncio.get_running_loop().time()
+    def _flush(self) -> Generator[None]:
         window_end = self._window.end
         jobs = [(group, group.take_tick(window_end), list(group.level)) for group in self._dirty if group.pending]
         self._dirty.clear()
@@ -93,31 +71,19 @@ class Flusher:
         # With nothing pending anywhere, those who have read the window to its end become level here.
         if len(self._readers):
             self._readers.serve()
-        self._slices = self._write(jobs)
-        self._next_slice()
-
-    def _next_slice(self) -> None:
-        if self._slices is None:
-            return
         try:
-            next(self._slices)
-        except StopIteration:
-            self._slices = None
-            self.ticks += 1
-            now_s = asyncio.get_running_loop().time()
-            self._due_at_s = now_s + min(max((now_s - self._began_at_s) / 2, _LEAST_GAP_S), self._gap_s)
-            self.flush_when_due()
-        except BaseException:
-            # It cannot be taken up again; without this nothing would be flushed any more, by an otherwise sound server.
-            self._slices = None
+            yield from self._write(jobs)
+        except Exception:
+            for _, _, members in jobs:
+                for member in members:
+                    member.outlet.close(*BROKE_OFF)
             raise
-        else:
-            asyncio.get_running_loop().call_soon(self._next_slice)
+        self.ticks += 1
 
     def _write(self, jobs: list[Job]) -> Generator[None]:
         """Write each tick to the members that were level when it was made; yield between slices."""
         shared: dict[Outlet, list[bytes]] = {}
-        left = _SLICE_SOCKETS
+        left = SLICE_SOCKETS
         for group, tick, members in jobs:
             first, *more = tick.pieces
             for member in members:
@@ -134,7 +100,7 @@ class Flusher:
                     shared.setdefault(outlet, []).extend(tick.pieces)
                 left -= 1
                 if left <= 0:
-                    left = _SLICE_SOCKETS
+                    left = SLICE_SOCKETS
                     yield
             self.writes += len(members)
         for outlet, pieces in shared.items():

@@ -126,6 +126,7 @@ class Node:
             self._expiries,
             self.joins,
             self.limited,
+            asyncio.get_running_loop().time,
         )
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -221,8 +222,7 @@ class Node:
     @property
     def has_too_many_joins(self) -> bool:
         """Whether there were so many joins lately that whoever connects could not join."""
-        now_s = asyncio.get_running_loop().time()
-        return bool(self.joins.limit_per_s) and not self.joins.has_room(now_s, 0)
+        return bool(self.joins.limit_per_s) and not self.joins.has_room(self._around.clock(), 0)
 
     def connect(
         self,

@@ -111,6 +111,7 @@ class Connection(asyncio.Protocol):
         self._options = options
         self._connections = connections
         self._websocket = ServerProtocol(max_size=options.max_frame_bytes)
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._conversation: Conversation | None = None
         self._fragments: list[bytes] = []
@@ -126,7 +127,7 @@ class Connection(asyncio.Protocol):
         transport = cast("asyncio.Transport", transport)
         self._transport = transport
         self._connections.add(self)
-        self.heard_at_s = asyncio.get_running_loop().time()
+        self.heard_at_s = self._loop.time()
         self._peer = (transport.get_extra_info("peername") or ("",))[0]
         transport.set_write_buffer_limits(high=self._options.high_bytes, low=self._options.low_bytes)
         bound_kernel_buffer(transport.get_extra_info("socket"), self._options.kernel_bytes)
@@ -149,7 +150,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read frames."""
-        self.heard_at_s = asyncio.get_running_loop().time()
+        self.heard_at_s = self._loop.time()
         self._websocket.receive_data(data)
         self._take(self._websocket.events_received())
 
@@ -176,7 +177,12 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is not None and self._close_timer is None and not self._has_sent_eof:
             self.writes += 1
-            transport.write(content)
+            try:
+                transport.write(content)
+            except Exception:
+                # It would break off the flush, and with it what all others were to get.
+                log.exception("a connection cannot be written to and is ended", client=self.address)
+                transport.abort()
 
     def buffered_bytes(self) -> int:
         """Return what the kernel has not taken yet."""
@@ -226,7 +232,7 @@ class Connection(asyncio.Protocol):
             self._decided(response, decision)
             return
         deciding = self._decide_later(response, request.path, headers)
-        self._deciding = asyncio.get_running_loop().create_task(deciding, name="handshake")
+        self._deciding = self._loop.create_task(deciding, name="handshake")
 
     async def _decide_later(self, response: Response, path: str, headers: dict[str, str]) -> None:
         """Answer a handshake whose decision takes a while; the client has nothing to say before it."""
@@ -304,7 +310,7 @@ class Connection(asyncio.Protocol):
         if self._close_timer is not None:
             self._close_timer.cancel()
         if self._transport is not None:
-            self._close_timer = asyncio.get_running_loop().call_later(seconds, self._transport.abort)
+            self._close_timer = self._loop.call_later(seconds, self._transport.abort)
 
 
 def _refused(refusal: Refusal) -> Response:

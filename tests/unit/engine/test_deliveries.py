@@ -108,3 +108,22 @@ async def test_who_takes_bytes_again_is_served_and_then_level(rig: Rig, clock: C
         rig.deliveries.resumed(slow)
     assert written(slow) == [b"aa", b"bbcc"]
     assert slow in rig.audience.level
+
+
+async def test_who_a_broken_flush_may_have_left_out_is_told(rig: Rig, clock: Clock, monkeypatch: pytest.MonkeyPatch):
+    broken, missed = MemoryOutlet(), MemoryOutlet()
+    for outlet in (broken, missed):
+        rig.audience.enter(outlet)
+
+    def fail(content: bytes) -> None:
+        raise RuntimeError(f"{len(content)} bytes that cannot be written")
+
+    with monkeypatch.context() as context:
+        context.setattr(broken, "write", fail)
+        rig.add(b"one")
+        await clock.settle()
+    assert missed.closed is not None
+    assert missed.closed[0] == 1011
+    rig.add(b"two")
+    await clock.advance(0.01)
+    assert missed.writes == [b"two"]

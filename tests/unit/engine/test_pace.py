@@ -80,6 +80,27 @@ async def test_what_is_wanted_while_a_flush_is_written_comes_after_it(clock: Clo
     assert not flushes.pace.is_writing
 
 
+async def test_who_has_a_batch_is_flushed_in_the_very_call_or_when_it_is_due(clock: Clock):
+    flushes = Flushes(clock, takes_s=0.004)
+    flushes.pace.want_now()
+    assert flushes.begun == 1
+    flushes.pace.want_now()
+    await clock.advance(0.0015, step_s=0.0005)
+    assert flushes.begun == 1
+    await clock.advance(0.001, step_s=0.0005)
+    assert flushes.begun == 2
+    flushes.pace.want_now(at_once=True)
+    assert flushes.begun == 3
+
+
+async def test_much_that_comes_while_a_flush_is_written_does_not_wait_after_it(clock: Clock):
+    flushes = Flushes(clock, slices=2, takes_s=1.0)
+    flushes.pace.want_now()
+    flushes.pace.want(at_once=True)
+    await clock.settle()
+    assert flushes.begun == 2
+
+
 async def test_a_flush_at_once_takes_the_place_of_the_one_that_was_to_come(clock: Clock):
     flushes = Flushes(clock)
     flushes.pace.want()

@@ -160,6 +160,18 @@ async def test_a_handshake_begins_a_conversation(rig: Rig):
     assert rig.desk.heard == ["hello", b"\x01"]
 
 
+async def test_a_socket_that_cannot_be_written_to_ends_its_own_connection_only(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(data: bytes) -> None:
+        raise RuntimeError(f"{len(data)} bytes after the end")
+
+    monkeypatch.setattr(rig.transport, "write", fail)
+    rig.connection.write(b"a frame")  # in the middle of a flush: nothing must come out of it
+    assert rig.transport.is_aborted
+    assert rig.desk.departures == 1
+
+
 async def test_the_process_s_buffer_is_bounded(rig: Rig):
     assert rig.transport.limits == (OPTIONS.low_bytes, OPTIONS.high_bytes)
     rig.transport.buffered = 77
