@@ -10,6 +10,8 @@ from pgcast.matching.conditions import Condition, Junction
 from pgcast.matching.conditions import test_of as made_test
 from pgcast.matching.explanation import Delivery, Outcome, explain
 from pgcast.matching.index import Entry, Index
+from pgcast.matching.scan import Found, Scan
+from pgcast.matching.stretch import Stretch
 from pgcast.model.change import ABSENT, Change, Kind
 from pgcast.model.relation import Collation, TypeShape
 
@@ -124,6 +126,22 @@ def test_an_explanation_says_what_a_full_scan_finds(one: Entry, leave: bool, mad
     assert (expected is Delivery.DELIVERED) == ({*outcomes.values()} == {Outcome.PASSED})
     if outcomes.get("leave") is Outcome.PASSED:
         assert (expected is Delivery.LEFT) == (outcomes["event"] is Outcome.PASSED)
+
+
+@settings(max_examples=500)
+@given(st.lists(entries, min_size=1, max_size=4), st.lists(changes(), min_size=1, max_size=20), st.data())
+def test_what_a_stretch_offers_has_all_that_a_full_scan_finds(
+    wanted: list[Entry], made: list[Change], data: st.DataObject
+):
+    wanted = [replace(one, leave=data.draw(st.booleans())) for one in wanted]
+    scan = Scan(wanted, None)
+    found = [number for number, one in enumerate(made, 5) if scan.match(one, lambda _: True) != Found((), ())]
+    stretch = Stretch(5, made, lambda first, end: (first, made[first - 5 : end - 5]))
+    number, count = data.draw(st.integers(5, 5 + len(made))), data.draw(st.integers(1, 20))
+    offered = scan.candidates(stretch, number, count, lambda _: True)
+    until = offered[-1] + 1 if len(offered) == count else stretch.end
+    assert offered == sorted(set(offered))
+    assert {one for one in found if number <= one < until} <= set(offered)
 
 
 def check(index: Index[Target], present: list[Target], one: Change) -> None:

@@ -381,7 +381,9 @@ class Client:
                 return
             signature = replace(member.group.signature, entries=entries, role=_role_of(channel))
             before = member.reading
-            reading = Reading(number) if before is None else Reading(number, before.rules, before.until)
+            reading = Reading(number)
+            if before is not None:
+                reading = Reading(number, before.rules, before.until, sees_all=before.sees_all)
             hub.leave(member)
             self._members[channel] = hub.join(self._outlet, signature, self._serializer, reading)
         self._perform(self.session.subscribed(channel, note))

@@ -76,14 +76,23 @@ class Reading:
         at: The number of the next change to look at.
         rules: For some entries' ids, which of the changes of the past they want; the others want all.
         until: Not level before the stream has passed this LSN.
+        sees_all: Whether a rule has to see every change, because it learns from those that nobody wants.
     """
 
-    __slots__ = ("at", "rules", "until")
+    __slots__ = ("at", "rules", "sees_all", "until")
 
-    def __init__(self, at: int, rules: Mapping[int, Rule] | None = None, until: Lsn = NO_LSN) -> None:
+    def __init__(
+        self,
+        at: int,
+        rules: Mapping[int, Rule] | None = None,
+        until: Lsn = NO_LSN,
+        *,
+        sees_all: bool = False,
+    ) -> None:
         self.at = at
         self.rules = rules
         self.until = until
+        self.sees_all = sees_all
 
 
 class Group:

@@ -211,8 +211,15 @@ def start_of(
             rules.pop(entry_id, None)
             continue
         at = min(at, number)
-        rules[entry_id] = _After(since.position) if since.position is not None else _AtTime(since.committed_us or 0)
-    return Start(Reading(at, rules, NO_LSN if snapshot is None else snapshot.insert_lsn), has_gap)
+        if since.position is not None:
+            rules[entry_id] = _After(since.position.commit_lsn, since.position.index)
+        elif number < window.end:
+            rules[entry_id] = _After(*window.place_before(number))
+        else:
+            rules[entry_id] = _AtTime(since.committed_us or 0)
+    sees_all = any(isinstance(rule, _AtTime) for rule in rules.values())
+    until = NO_LSN if snapshot is None else snapshot.insert_lsn
+    return Start(Reading(at, rules, until, sees_all=sees_all), has_gap)
 
 
 def _number_of(since: Since, window: Window, epoch: str, snapshot: Snapshot | None) -> int | None:
@@ -243,16 +250,19 @@ class _After:
 
     __slots__ = ("_commit_lsn", "_index")
 
-    def __init__(self, position: Position) -> None:
-        self._commit_lsn = position.commit_lsn
-        self._index = position.index
+    def __init__(self, commit_lsn: int, index: int) -> None:
+        self._commit_lsn = commit_lsn
+        self._index = index
 
     def __call__(self, change: Change) -> bool:
         return (change.transaction.commit_lsn, change.index) > (self._commit_lsn, self._index)
 
 
 class _AtTime:
-    """Changes from the first one on that was committed at or after a time: commit times need not ascend."""
+    """Changes from the first one on, which is not there yet, that is committed at or after a time.
+
+    Commit times need not ascend.
+    """
 
     __slots__ = ("_committed_us", "_is_reached")
 

@@ -4,6 +4,8 @@ A member reads the window for itself, at its own pace, when it has just joined (
 of its join), when it resumes from a position or a time, or when it was so slow that the group's ring has passed it.
 When it has read all there is, and its group has nothing pending, it is level: from then on it shares the group's ticks.
 
+Of a long past, a member looks only at what its entries may want: found by what the rows hold, once for all readers.
+
 Members of a group whose filters need answers of Postgres' are never level. They share what the first of them has read:
 one match, one set of frames, for as many as come to the same place.
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from pgcast.engine.stretches import Stretches
 from pgcast.engine.views import Views
 from pgcast.fanout.chunks import Chunk, Chunks
 from pgcast.fanout.tick import gather
@@ -20,7 +23,7 @@ from pgcast.matching.scan import Found, Scan
 from pgcast.model.lsn import NO_LSN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from pgcast.changes.payload import Payloads
     from pgcast.engine.groups import Group, Member, Reading
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from pgcast.matching.index import Entry
     from pgcast.model.change import Change
     from pgcast.model.lsn import Lsn
+    from pgcast.model.relation import Table
 
 _CHUNK_CHANGES = 200
 _CHUNK_BYTES = 256 * 1024
@@ -67,6 +71,7 @@ class Readers:
         self._members: dict[Member, None] = {}
         self._turn: asyncio.Handle | None = None
         self._chunks = Chunks(_SHARED_BYTES)
+        self._stretches = Stretches(window)
         self._version = sights.version
         self._waiting: set[tuple[Group | Member, int]] = set()  # who waits for Postgres, and where; for one turn
         self.passed_lsn = NO_LSN
@@ -151,11 +156,10 @@ class Readers:
         if chunk is None:
             if place in self._waiting:
                 return False
-            changes = self._window.changes_from(reading.at, _CHUNK_CHANGES)
-            if not changes:
+            if reading.at >= self._window.end:
                 self._has_read_all(member, reading)
                 return False
-            chunk = self._read(member, reading, changes)
+            chunk = self._read(member, reading)
             if reading.rules is None and chunk.end > reading.at:
                 self._chunks.keep(place, chunk)
         for piece in chunk.pieces:
@@ -164,13 +168,14 @@ class Readers:
         reading.at = chunk.end
         return has_moved
 
-    def _read(self, member: Member, reading: Reading, changes: Sequence[Change]) -> Chunk:
+    def _read(self, member: Member, reading: Reading) -> Chunk:
         """Read changes, up to one that waits for an answer of Postgres', or as many as make a chunk."""
+        changes, behind_all = self._ahead(member.group, reading)
         end = reading.at
         parts: list[bytes] = []
         size = 0
         is_waiting = False
-        for change in changes:
+        for number, change in changes:
             access = self._sights.judge(change.table).access(member.group.role)
             found = _found(member.group, reading, change, access)
             if found is None:
@@ -178,15 +183,32 @@ class Readers:
                 continue
             if is_waiting:
                 continue
-            end += 1
+            end = number + 1
             for frame in self._frames(member.group, change, found, access):
                 parts += frame
                 size += sum(map(len, frame))
             if size > _CHUNK_BYTES:
                 break
+        else:
+            end = end if is_waiting else behind_all
         if is_waiting:
             self._waiting.add(_place(member, reading, end))
         return Chunk(tuple(gather(parts)), end)
+
+    def _ahead(self, group: Group, reading: Reading) -> tuple[Iterable[tuple[int, Change]], int]:
+        """Return the changes to look at next, each with its number, and the number below which no other is wanted."""
+        window, at = self._window, reading.at
+        stretch = None if group.asks or reading.sees_all else self._stretches.at(at, readers=len(self._members))
+        if stretch is None or group.scan is None:
+            changes = window.changes_from(at, _CHUNK_CHANGES)
+            return enumerate(changes, at), at + len(changes)
+
+        def is_whole(table: Table) -> bool:
+            return self._sights.judge(table).access(group.role).is_whole
+
+        numbers = group.scan.candidates(stretch, at, _CHUNK_CHANGES, is_whole)
+        end = stretch.end if len(numbers) < _CHUNK_CHANGES else numbers[-1] + 1
+        return ((number, window.change(number)) for number in numbers), end
 
     def _has_read_all(self, member: Member, reading: Reading) -> None:
         """Make a member level that has everything the window has, unless it has to go on reading."""

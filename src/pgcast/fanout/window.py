@@ -198,6 +198,10 @@ class Window:
         at = number - self._base
         return self._changes[at : at + count]
 
+    def change(self, number: int) -> Change:
+        """Return the change with a number; it must be held."""
+        return self._changes[number - self._base]
+
     def number_after(self, commit_lsn: int, index: int) -> int | None:
         """Return the number of the first change after a position; None if some of what follows it is gone."""
         if (commit_lsn, index) < self.floor:

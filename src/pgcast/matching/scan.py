@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pgcast.matching.conditions import PENDING, test_of
+from pgcast.matching.stretch import lookup_of
 from pgcast.model.change import Kind
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from pgcast.matching.conditions import Ask, Test, Verdict
     from pgcast.matching.index import Entry
+    from pgcast.matching.stretch import Lookup, Stretch
     from pgcast.model.change import Change
     from pgcast.model.relation import Table
 
@@ -36,12 +38,45 @@ class Scan:
         ask: Says what Postgres says of a value.
     """
 
-    __slots__ = ("_ask", "_entries", "_tests")
+    __slots__ = ("_ask", "_entries", "_lookups", "_tests")
 
     def __init__(self, entries: Sequence[Entry], ask: Ask | None) -> None:
         self._entries = entries
         self._ask = ask
         self._tests: dict[Table, list[Test]] = {}
+        self._lookups: dict[Table, list[Lookup | None]] = {}
+
+    def candidates(self, stretch: Stretch, number: int, count: int, is_whole: Callable[[Table], bool]) -> list[int]:
+        """Return the numbers of those changes of a stretch that `match` may find, in order.
+
+        Args:
+            stretch: The changes.
+            number: Of the first that counts.
+            count: How many to return, at most.
+            is_whole: Says of a table whether filters decide alone; of another one all changes are returned.
+        """
+        found: set[int] = set()
+        for table in stretch.tables:
+            lookups = self._lookups_of(table)
+            if not lookups:
+                continue
+            if None in lookups or not is_whole(table):
+                found.update(stretch.all_of(table, number, count))
+                continue
+            for lookup in lookups:
+                if lookup is not None:
+                    found.update(stretch.found_by(table, lookup, number))
+        return sorted(found)[:count]
+
+    def _lookups_of(self, table: Table) -> list[Lookup | None]:
+        """Return, of each entry that a table's changes concern, how to find them."""
+        lookups = self._lookups.get(table)
+        if lookups is None:
+            if len(self._lookups) >= _MAX_TABLES:
+                self._lookups.clear()
+            concerned = [entry for entry in self._entries if entry.concerns_table(table)]
+            lookups = self._lookups[table] = [lookup_of(entry, table) for entry in concerned]
+        return lookups
 
     def match(self, change: Change, may_want: Callable[[Entry], bool]) -> Found | None:
         """Return who wants a change; None while an answer of Postgres' is missing.

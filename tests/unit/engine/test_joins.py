@@ -249,3 +249,10 @@ def test_a_time_is_reached_once_and_stays_reached():
         window.append(change(transaction(commit_lsn, committed_us=committed_us)), 50, 0)
         window.commit(Lsn(commit_lsn + 5))
     assert delivered(window, "1970-01-01T00:00:00.030Z", snapshot()) == [200, 300]
+    assert not start_of([(1, "1970-01-01T00:00:00.030Z")], snapshot(), window, EPOCH, 3).reading.sees_all
+
+
+def test_a_time_that_is_still_to_come_is_looked_for_in_every_change():
+    window = filled()
+    start = start_of([(1, "2026-01-01T00:00:00.000Z")], snapshot(), window, EPOCH, 3)
+    assert (start.reading.at, start.reading.sees_all, start.has_gap) == (window.end, True, False)

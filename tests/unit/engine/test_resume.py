@@ -73,6 +73,45 @@ async def test_bindings_are_matched_again_and_a_message_names_those_that_match(c
     assert [message[4]["ids"] for message in member.outlet.messages] == [[2], [1, 2]]
 
 
+async def test_of_a_long_past_a_reader_looks_only_at_what_its_filter_may_want(clock: Clock):
+    rig = Rig(window_bytes=1 << 30)
+    rig.commit(100, count=2500)
+    wanted = rig.window.changes_from(700, 1)[0], rig.window.changes_from(1900, 1)[0]
+    for one in wanted:
+        one.values = (b"1", b"tea")
+    looked_at = []
+    tea = replace(TO_TODOS, conditions=(Condition("title", "eq", ("tea",)),))
+    readers = [rig.start(tea, rules={1: lambda one: looked_at.append(one) or True}) for _ in range(10)]
+    await clock.settle()
+    assert rig.level == readers
+    assert [member.outlet.positions for member in readers] == [[(100, 700), (100, 1900)]] * 10
+    # The newest 500 are looked up as well, for so many readers.
+    assert sorted(one.index for one in looked_at) == sorted([700, 1900] * 10)
+
+
+async def test_a_rule_that_learns_from_all_changes_sees_all(clock: Clock):
+    rig = Rig(window_bytes=1 << 30)
+    rig.commit(100, count=2500)
+    seen = []
+    tea = replace(TO_TODOS, conditions=(Condition("title", "eq", ("tea",)),))
+    rig.start(tea, rules={1: lambda one: seen.append(one.index) or True}, sees_all=True)
+    await clock.settle()
+    assert seen == list(range(2500))
+
+
+async def test_of_a_role_that_gets_errors_the_filter_is_not_asked_in_the_past_either(clock: Clock):
+    rig = Rig(window_bytes=1 << 30)
+    rig.readers._sights.roles["web"] = None
+    rig.readers._sights.take(1, [1], ["web"], {"web": {1: Sight(frozenset({"title"}), is_secured=False)}})
+    rig.commit(100, count=2000)
+    tea = replace(TO_TODOS, conditions=(Condition("title", "eq", ("tea",)),))
+    signature = Signature("2.0.0", "realtime:t", (tea,), is_legacy=False, role="web")
+    member = Member(MemoryOutlet(), Group(signature, serializer_for("2.0.0"), Ring(1000, RingBudget(1000))))
+    rig.readers.start(member, Reading(0))
+    await clock.settle()
+    assert len(member.outlet.messages) == 2000
+
+
 async def test_a_rule_limits_the_past_of_one_binding_alone(clock: Clock):
     rig = Rig()
     rig.commit(100, 200)
