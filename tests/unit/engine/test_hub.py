@@ -282,6 +282,34 @@ async def test_who_leaves_between_two_slices_gets_nothing_more():
     assert outlets[-1].writes == []
 
 
+async def test_outlets_of_several_members_are_written_to_in_slices_as_well():
+    hub = make_hub()
+    outlets = [MemoryOutlet() for _ in range(2500)]
+    members = []
+    for outlet in outlets:
+        join(hub, outlet)
+        members.append(join(hub, outlet, topic="realtime:other"))
+    await turn()
+    publish(hub, 100)
+    for _ in range(100):
+        written = [len(outlet.writes) for outlet in outlets]
+        if 0 < sum(written) < 2500:
+            break
+        await asyncio.sleep(0)
+    assert sum(written) <= 1000
+    gone, slow = outlets[-1], outlets[-2]
+    hub.leave(members[-1])
+    slow.is_paused = True
+    await turn()
+    assert all(len(outlet.writes) == 1 for outlet in outlets[:-2])
+    assert outlets[0].positions == [(100, 0), (100, 0)]
+    assert gone.positions == [(100, 0)]
+    slow.drain()
+    hub.resumed(slow)
+    assert slow.positions == [(100, 0), (100, 0)]
+    assert not hub.hold.is_on
+
+
 async def test_reading_pauses_when_nobody_of_a_group_is_level_and_goes_on_when_the_fastest_is():
     hub, outlet = make_hub(hold_s=30), MemoryOutlet(high_bytes=10)
     join(hub, outlet)
