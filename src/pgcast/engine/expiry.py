@@ -44,12 +44,15 @@ class Expiries(Generic[Watched]):
             # An empty second stays until its turn, so that it stands on the heap once.
             del self._by_second[second][watched]
 
-    def take_expired(self, now: float) -> list[Watched]:
-        """Return what has expired, the oldest first, and watch it no more."""
+    def take_expired(self, now: float, count: int) -> list[Watched]:
+        """Return what has expired, of the oldest second first and `count` at most, and watch it no more."""
         expired: list[Watched] = []
-        while self._seconds and self._seconds[0] <= now:
-            same = self._by_second.pop(heapq.heappop(self._seconds))
-            expired += same
-        for watched in expired:
-            del self._second_of[watched]
+        while self._seconds and self._seconds[0] <= now and len(expired) < count:
+            same = self._by_second[self._seconds[0]]
+            if same:
+                watched, _ = same.popitem()
+                del self._second_of[watched]
+                expired.append(watched)
+            else:
+                del self._by_second[heapq.heappop(self._seconds)]
         return expired

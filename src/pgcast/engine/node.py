@@ -49,6 +49,7 @@ _BUSY_S = 10.0
 _BUSY_RETRY_S = 0.25
 _PING_S = 1.0
 _EXPIRE_S = 1.0
+_AT_A_TIME = 100
 _TABLES_SHOWN = 50
 _AGAIN_S = 1.0
 
@@ -282,17 +283,21 @@ class Node:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_PING_S)
-            for client in list(self.clients):
+            for number, client in enumerate(list(self.clients), start=1):
                 client.ping_if_due()
+                if number % _AT_A_TIME == 0:
+                    await asyncio.sleep(0)
             self.memory.acknowledged.expire(loop.time())
 
     async def _expire(self) -> None:
-        """Once a second, end the channels whose tokens have expired."""
+        """Once a second, end the channels whose tokens have expired; thousands may do so in one second."""
         authenticator = self.authorization.authenticator
         while authenticator is not None:
             await asyncio.sleep(_EXPIRE_S)
-            for expiring in self._expiries.take_expired(authenticator.now()):
-                expiring.standing.expire(expiring.channel)
+            while expired := self._expiries.take_expired(authenticator.now(), _AT_A_TIME):
+                for expiring in expired:
+                    expiring.standing.expire(expiring.channel)
+                await asyncio.sleep(0)
 
     def _publish(self, message: DatabaseMessage) -> None:
         self.rooms.publish(RoomKey(message.topic, message.is_private), broadcast_of(message), holds=True)

@@ -11,11 +11,11 @@ def test_what_expires_is_told_once_the_oldest_first():
     expiries.watch("a", 10.0)
     expiries.watch("c", 20.9)
 
-    assert expiries.take_expired(9.9) == []
-    assert expiries.take_expired(10.0) == ["a"]
-    assert expiries.take_expired(20.95) == []  # within the same second, all together
-    assert expiries.take_expired(21.0) == ["b", "c"]
-    assert expiries.take_expired(100.0) == []
+    assert expiries.take_expired(9.9, 2000) == []
+    assert expiries.take_expired(10.0, 2000) == ["a"]
+    assert expiries.take_expired(20.95, 2000) == []  # within the same second, all together
+    assert expiries.take_expired(21.0, 2000) == ["c", "b"]
+    assert expiries.take_expired(100.0, 2000) == []
     assert len(expiries) == 0
 
 
@@ -24,8 +24,8 @@ def test_a_new_time_replaces_the_old_one():
     expiries.watch("a", 10.0)
     expiries.watch("a", 30.0)
 
-    assert expiries.take_expired(20.0) == []
-    assert expiries.take_expired(30.0) == ["a"]
+    assert expiries.take_expired(20.0, 2000) == []
+    assert expiries.take_expired(30.0, 2000) == ["a"]
 
 
 def test_what_is_forgotten_is_not_told_and_twice_is_safe():
@@ -35,7 +35,7 @@ def test_what_is_forgotten_is_not_told_and_twice_is_safe():
     expiries.forget("a")
     expiries.forget("a")
 
-    assert expiries.take_expired(10.0) == ["b"]
+    assert expiries.take_expired(10.0, 2000) == ["b"]
 
 
 def test_what_never_expires_is_not_watched():
@@ -44,7 +44,7 @@ def test_what_never_expires_is_not_watched():
     expiries.watch("a", math.inf)
 
     assert len(expiries) == 0
-    assert expiries.take_expired(1e12) == []
+    assert expiries.take_expired(1e12, 2000) == []
 
 
 def test_a_clock_that_was_set_forward_loses_nothing():
@@ -52,4 +52,16 @@ def test_a_clock_that_was_set_forward_loses_nothing():
     for number in range(1000):
         expiries.watch(number, float(number))
 
-    assert expiries.take_expired(1e9) == list(range(1000))
+    assert expiries.take_expired(1e9, 2000) == list(range(1000))
+
+
+def test_so_many_are_told_at_a_time_and_the_others_are_watched_meanwhile():
+    expiries: Expiries[int] = Expiries()
+    for number in range(250):
+        expiries.watch(number, 10.0)
+    assert len(expiries.take_expired(10.0, 100)) == 100
+    assert len(expiries) == 150
+    expiries.watch(0, 20.0)  # it has a new token
+    expiries.forget(1)
+    assert sorted(expiries.take_expired(10.0, 100) + expiries.take_expired(10.0, 100)) == list(range(2, 150))
+    assert expiries.take_expired(20.0, 100) == [0]
