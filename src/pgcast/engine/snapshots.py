@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pgcast.engine.ports import Catalog
     from pgcast.model.snapshot import Snapshot
 
+_AT_A_TIME = 100
+
 
 class Snapshots:
     """Asks for snapshots, one at a time.
@@ -56,8 +58,10 @@ class Snapshots:
                         if not future.done():
                             future.set_exception(error)
                 else:
-                    for future in asked:
+                    for number, future in enumerate(asked, start=1):
                         if not future.done():
                             future.set_result(snapshot)
+                        if number % _AT_A_TIME == 0:
+                            await asyncio.sleep(0)  # those who have it join now, which takes a while
         finally:
             self._worker = None

@@ -39,6 +39,27 @@ async def test_those_who_arrive_while_a_query_runs_share_the_next_one():
     assert catalog.asked == 2
 
 
+async def test_thousands_are_not_told_all_in_one_turn_of_the_loop():
+    catalog = SlowCatalog()
+    snapshots = Snapshots(catalog)  # type: ignore[arg-type]
+    told = []
+
+    async def join() -> None:
+        told.append(await snapshots.take())
+
+    joins = [asyncio.create_task(join()) for _ in range(1000)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    catalog.go_on.set()
+    before, most = 0, 0
+    while before < len(joins):
+        await asyncio.sleep(0)
+        before, most = len(told), max(most, len(told) - before)
+    assert most <= 100
+    assert catalog.asked == 1
+    await asyncio.gather(*joins)
+
+
 async def test_a_failure_is_told_to_those_who_asked_and_to_nobody_later():
     catalog = SlowCatalog()
     catalog.go_on.set()
