@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from pgcast.engine.pace import BROKE_OFF, LARGE_TICK_BYTES, SLICE_SOCKETS, Pace
+from pgcast.engine.pace import BROKE_OFF, LARGE_TICK_BYTES, SLICE_SOCKETS, Pace, load_of
 from pgcast.fanout.tick import gather
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ class Deliveries:
         left = SLICE_SOCKETS
         audience, omitted = tick.audience, tick.omitted
         first, *more = tick.pieces
+        load = load_of(sum(map(len, tick.pieces)))
         for listener in tick.listeners:
             if listener not in audience.level:
                 continue  # left since the last slice
@@ -139,7 +140,7 @@ class Deliveries:
                 for piece in more:
                     outlet.write(piece)
             self.writes += 1
-            left -= 1
+            left -= load
             if left <= 0:
                 left = SLICE_SOCKETS
                 yield
@@ -148,7 +149,9 @@ class Deliveries:
         """Write the ticks of several audiences, with one write to each outlet."""
         left = SLICE_SOCKETS
         work: dict[Outlet, list[tuple[Listener, Taken]]] = {}
+        loads: dict[Taken, int] = {}
         for tick in taken:
+            loads[tick] = load_of(sum(map(len, tick.pieces)))
             for listener in tick.listeners:
                 work.setdefault(listener.outlet, []).append((listener, tick))
         for outlet, parts in work.items():
@@ -163,7 +166,7 @@ class Deliveries:
                 for piece in gather(piece for listener, tick in current for piece in tick.pieces_for(listener)):
                     outlet.write(piece)
             self.writes += 1
-            left -= 1
+            left -= sum(loads[tick] for _, tick in parts)
             if left <= 0:
                 left = SLICE_SOCKETS
                 yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from pgcast.engine.groups import Reading
-from pgcast.engine.pace import BROKE_OFF, LARGE_TICK_BYTES, SLICE_SOCKETS, Pace
+from pgcast.engine.pace import BROKE_OFF, LARGE_TICK_BYTES, SLICE_SOCKETS, Pace, load_of
 from pgcast.fanout.tick import gather
 
 if TYPE_CHECKING:
@@ -31,6 +31,12 @@ class Flusher:
         readers: Served first at each tick.
         hold: Told which groups have nobody level.
         gap_s: How long after the end of a flush the next one may have to wait, at most.
+
+    Attributes:
+        pending_bytes: What waits for the next flush.
+        writes_from: The number, in the window, of the first change that the last flush has written, or is writing.
+        ticks: How many flushes there were.
+        writes: How often a tick was written to a member.
     """
 
     def __init__(self, window: Window, readers: Readers, hold: Hold, *, gap_s: float) -> None:
@@ -40,6 +46,7 @@ class Flusher:
         self._pace = Pace(self._flush, gap_s=gap_s)
         self._dirty: list[Group] = []
         self.pending_bytes = 0
+        self.writes_from = 0
         self.ticks = 0
         self.writes = 0
 
@@ -66,6 +73,7 @@ class Flusher:
     def _flush(self) -> Generator[None]:
         window_end = self._window.end
         jobs = [(group, group.take_tick(window_end), list(group.level)) for group in self._dirty if group.pending]
+        self.writes_from = min((tick.window_start for _, tick, _ in jobs), default=window_end)
         self._dirty.clear()
         self.pending_bytes = 0
         # With nothing pending anywhere, those who have read the window to its end become level here.
@@ -86,26 +94,29 @@ class Flusher:
         left = SLICE_SOCKETS
         for group, tick, members in jobs:
             first, *more = tick.pieces
+            load = load_of(tick.size_bytes)
             for member in members:
                 outlet = member.outlet
                 if member not in group.level:
                     continue  # left since the last slice
                 if outlet.members > 1:
                     shared.setdefault(outlet, []).append((member, tick))
+                    left -= 1
                 elif outlet.is_paused:
                     self._park(member, tick)
+                    left -= 1
                 else:
                     outlet.write(first)
                     for piece in more:
                         outlet.write(piece)
-                left -= 1
+                    left -= load
                 if left <= 0:
                     left = SLICE_SOCKETS
                     yield
             self.writes += len(members)
         for outlet, parts in shared.items():
             self._write_together(outlet, [(member, tick) for member, tick in parts if member in member.group.level])
-            left -= 1
+            left -= load_of(sum(tick.size_bytes for _, tick in parts))
             if left <= 0:
                 left = SLICE_SOCKETS
                 yield

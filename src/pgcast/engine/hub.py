@@ -255,13 +255,17 @@ class Hub:
 
         None while a flush is between two of its slices: ask again later.
         """
-        if self.flusher.is_writing:
-            return None
+        return None if self.flusher.is_writing else self.written_at_least_to(member)
+
+    def written_at_least_to(self, member: Member) -> int:
+        """Return that number; while a flush is between two of its slices, one that is not above it."""
         group = member.group
         if member.reading is not None:
             return member.reading.at
         if member in group.behind:
             return member.window_at
+        if self.flusher.is_writing:
+            return self.flusher.writes_from
         return group.pending_from if group.pending else self.window.end
 
     def resumed(self, outlet: Outlet) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 SLICE_SOCKETS: Final = 1000
-"""After so many sockets a flush yields."""
+"""After so many sockets a flush yields; sooner where much is written to each, see `load_of`."""
 
 LARGE_TICK_BYTES: Final = 32_000
 """A tick of this size does not wait."""
@@ -27,6 +27,12 @@ BROKE_OFF: Final = (1011, "internal error: messages for you were lost; reconnect
 """How connections are closed that a flush which broke off may have left out: otherwise they would never know."""
 
 _LEAST_GAP_S: Final = 0.0005
+_SOCKET_BYTES: Final = 8192
+
+
+def load_of(size_bytes: int) -> int:
+    """Return for how many sockets one counts to which so much is written: the kernel copies it each time."""
+    return 1 + size_bytes // _SOCKET_BYTES
 
 
 class Pace:

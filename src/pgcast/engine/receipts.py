@@ -103,9 +103,7 @@ class Receipts:
             return
         positions: list[tuple[Mark, Position]] = []
         for channel, mark in self._marks.items():
-            number = self._hub.written_to(members[channel])
-            if number is None:
-                return
+            number = self._hub.written_at_least_to(members[channel])
             positions.append((mark, self._position_before(number)))
         self._pings += 1
         self._pinged.append((self._pings, positions))

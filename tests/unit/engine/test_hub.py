@@ -251,6 +251,31 @@ async def test_a_flush_of_many_sockets_is_cut_into_slices_and_a_newcomer_in_betw
     assert late.positions == [(200, 0), (300, 0)]
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+async def test_a_large_tick_is_written_to_few_sockets_at_a_time(channels: int):
+    hub = make_hub()
+    outlets = [MemoryOutlet() for _ in range(20)]
+    members = [join(hub, outlet, topic=f"realtime:{number}") for outlet in outlets for number in range(channels)]
+    late = join(hub, MemoryOutlet(), topic="realtime:late", at=0, until=Lsn(10_000))
+    await turn()
+    hub.window.append(change(transaction(50), on=TODOS), 50, now_s=0)
+    await turn()
+    publish(hub, 100, count=2_000)
+    for _ in range(10):
+        if any(outlet.writes for outlet in outlets):
+            break
+        await asyncio.sleep(0)
+    assert 0 < sum(bool(outlet.writes) for outlet in outlets) < 20
+    assert hub.written_to(members[0]) is None
+    # What is acknowledged now is not more than what the last of them has got.
+    assert {hub.written_at_least_to(member) for member in members} == {1}
+    assert hub.written_at_least_to(late) == late.reading.at
+    for _ in range(10):
+        await turn()
+    assert all(len(outlet.positions) == 2_000 * channels for outlet in outlets)
+    assert {hub.written_at_least_to(member) for member in members} == {2_001}
+
+
 async def test_a_member_that_pauses_between_two_slices_gets_the_tick_later():
     hub = make_hub()
     outlets = [MemoryOutlet() for _ in range(1500)]

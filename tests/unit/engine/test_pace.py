@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fix_clock import Clock
-from pgcast.engine.pace import Pace
+from pgcast.engine.pace import Pace, load_of
 
 GAP_S = 0.005
 
@@ -25,6 +25,10 @@ class Flushes:
         self._clock.now_s += self._takes_s
         for _ in range(self.slices - 1):
             yield
+
+
+def test_what_is_large_counts_for_several_sockets():
+    assert [load_of(size) for size in (0, 8191, 8192, 1 << 20)] == [1, 1, 2, 129]
 
 
 async def test_after_a_quiet_moment_a_flush_begins_once_the_callers_turn_is_over(clock: Clock):

@@ -256,7 +256,7 @@ async def test_much_at_once_says_that_it_is_full_until_it_is_written(rig: Rig):
 
 
 async def test_who_publishes_in_a_loop_waits_until_there_is_room(rig: Rig):
-    members = [rig.enter() for _ in range(2500)]  # three slices
+    members = [rig.enter() for _ in range(30)]  # four slices
     for _ in range(20):
         rig.rooms.publish(KEY, Broadcast("e", b"x" * 100_000, is_json=False))
         if rig.rooms.is_full:
@@ -264,6 +264,18 @@ async def test_who_publishes_in_a_loop_waits_until_there_is_room(rig: Rig):
             assert not rig.rooms.is_full
     await rig.turn()
     assert {len(outlet(member).messages) for member in members} == {20}
+
+
+@pytest.mark.parametrize("rooms", [1, 2])
+async def test_what_is_large_is_written_to_fewer_sockets_at_a_time(rig: Rig, rooms: int):
+    keys = [RoomKey(str(number), is_private=False) for number in range(rooms)]
+    members = [rig.enter(keys[number % rooms]) for number in range(100)]
+    for key in keys:
+        rig.rooms.publish(key, Broadcast("e", b"x" * 400_000, is_json=False))
+    rig.rooms.flush_now()
+    assert sum(bool(outlet(member).writes) for member in members) == 21
+    await rig.turn()
+    assert all(len(outlet(member).messages) == 1 for member in members)
 
 
 async def test_a_flush_of_many_rooms_is_cut_too(rig: Rig):
