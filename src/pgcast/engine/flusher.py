@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pgcast.engine.groups import Reading
 from pgcast.engine.pace import BROKE_OFF, LARGE_TICK_BYTES, SLICE_SOCKETS, Pace, load_of
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from pgcast.fanout.tick import Tick
     from pgcast.fanout.window import Window
 
-_CATCH_UP_BYTES = 256 * 1024
+TICK_BYTES: Final = 1 << 20
+"""What may be pending, for all groups together, before the next change has to wait; more where there are many."""
+
+_GROUP_BYTES: Final = 4096
+_MAX_TICK_BYTES: Final = 8 << 20
+_CATCH_UP_BYTES: Final = 256 * 1024
 
 Job: TypeAlias = "tuple[Group, Tick, list[Member]]"
 
@@ -34,6 +39,8 @@ class Flusher:
 
     Attributes:
         pending_bytes: What waits for the next flush.
+        full_bytes: How much may, before the next change has to wait: some changes for each group, lest every change
+            that many groups want becomes a write of its own to each.
         writes_from: The number, in the window, of the first change that the last flush has written, or is writing.
         ticks: How many flushes there were.
         writes: How often a tick was written to a member.
@@ -46,6 +53,7 @@ class Flusher:
         self._pace = Pace(self._flush, gap_s=gap_s)
         self._dirty: list[Group] = []
         self.pending_bytes = 0
+        self.full_bytes = TICK_BYTES
         self.writes_from = 0
         self.ticks = 0
         self.writes = 0
@@ -53,6 +61,7 @@ class Flusher:
     def note_dirty(self, group: Group) -> None:
         """Remember a group whose pending tick has just got its first frame."""
         self._dirty.append(group)
+        self.full_bytes = min(max(TICK_BYTES, len(self._dirty) * _GROUP_BYTES), _MAX_TICK_BYTES)
 
     def flush_when_due(self) -> None:
         """End the tick now, or at the time when it may end; after each batch of changes."""
@@ -76,6 +85,7 @@ class Flusher:
         self.writes_from = min((tick.window_start for _, tick, _ in jobs), default=window_end)
         self._dirty.clear()
         self.pending_bytes = 0
+        self.full_bytes = TICK_BYTES
         # With nothing pending anywhere, those who have read the window to its end become level here.
         if len(self._readers):
             self._readers.serve()

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from pgcast.model.change import Change
     from pgcast.model.lsn import Lsn
 
-TICK_BYTES = 1 << 20
-"""What may be pending, for all groups together, before the next change has to wait."""
-
 
 @dataclass(frozen=True, slots=True)
 class HubLimits:
@@ -281,7 +278,7 @@ class Hub:
     @property
     def is_full(self) -> bool:
         """Whether to await `may_read` before the next change, also in the middle of a batch."""
-        return self.flusher.pending_bytes > TICK_BYTES
+        return self.flusher.pending_bytes > self.flusher.full_bytes
 
     async def may_read(self) -> None:
         """Return when there is room for more changes; other tasks get their turn meanwhile, and at least one."""

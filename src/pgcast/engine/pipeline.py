@@ -16,7 +16,6 @@ from pgcast.changes.payload import commit_timestamp
 from pgcast.changes.rows import make_row_reader
 from pgcast.engine.floor import Floor, floor_of
 from pgcast.engine.health import Health
-from pgcast.engine.hub import TICK_BYTES
 from pgcast.engine.partitions import Partitions, Turn, goes_stale
 from pgcast.engine.privileges import Privileges
 from pgcast.engine.relays import Relays
@@ -290,7 +289,7 @@ class Pipeline:
             if isinstance(message, Change):
                 if taken is None or not taken.is_repeat(envelope):
                     publish(message, size_bytes, now_s)
-                if hub.flusher.pending_bytes > TICK_BYTES:
+                if hub.flusher.pending_bytes > hub.flusher.full_bytes:
                     await hub.may_read()
             else:
                 await self._take_other(message, envelope)

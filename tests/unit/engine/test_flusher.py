@@ -10,7 +10,7 @@ from memory_outlet import MemoryOutlet
 
 from fix_clock import Clock
 from pgcast.changes.payload import Payloads
-from pgcast.engine.flusher import Flusher
+from pgcast.engine.flusher import TICK_BYTES, Flusher
 from pgcast.engine.groups import Group, Member, Signature
 from pgcast.engine.hold import Hold
 from pgcast.engine.resume import Readers
@@ -107,6 +107,17 @@ async def test_a_full_tick_can_be_ended_early(rig: Rig):
     rig.flusher.flush_now()
     assert len(outlet.messages) == 2
     assert rig.flusher.pending_bytes == 0
+
+
+async def test_more_may_be_pending_where_many_groups_share_it(rig: Rig):
+    rig.add_member()
+    assert rig.flusher.full_bytes == TICK_BYTES
+    for groups, full_bytes in ((1, TICK_BYTES), (512, 2 * TICK_BYTES), (5_000, 8 * TICK_BYTES)):
+        for _ in range(groups):
+            rig.flusher.note_dirty(rig.group)
+        assert rig.flusher.full_bytes == full_bytes
+        rig.flusher.flush_now()
+        assert rig.flusher.full_bytes == TICK_BYTES
 
 
 async def test_a_flush_that_breaks_off_is_not_the_last_one(rig: Rig, monkeypatch: pytest.MonkeyPatch):
