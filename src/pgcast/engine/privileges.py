@@ -6,8 +6,10 @@ announce (roles, memberships, privileges on schemas) is compared every second.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from pgcast.model.errors import BindingError
 
@@ -34,6 +36,10 @@ class Privileges:
         self._sights = sights
         self._asked = 0
         self._fingerprint = ""
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by role, while it is asked about
+        # What the last answers came from, and they, by role: a thousand joins in a second are about the same tables.
+        self._narrowed_from: tuple[Sequence[PublishedTable], int] = ((), -1)
+        self._narrowed: dict[str, list[PublishedTable]] = {}
 
     async def announced(self, oid: int) -> None:
         """Learn what all roles may see of a table from now on; to be awaited before its next row is passed on.
@@ -58,19 +64,19 @@ class Privileges:
             BindingError: The role does not exist.
             DatabaseError: The database could not be asked.
         """
-        sights = self._sights
-        # Before the question: a table that is announced meanwhile must count it in.
-        is_new = role not in sights.roles
-        sights.roles[role] = None
-        wanted = {table.oid for table in tables} | sights.tables.keys()
-        asked = [oid for oid in wanted if is_fresh or sights.sight(role, oid) is None]
-        if (asked or is_new) and not await self._ask(asked, [role]):
-            if is_new:
-                sights.roles.pop(role, None)
-            raise BindingError(
-                f'Unable to subscribe to changes with given parameters. Exception: role "{role}" does not exist'
-            )
-        return [_narrowed(table, sights.sight(role, table.oid)) for table in tables]
+        if is_fresh:
+            await self._learn(role, tables, is_fresh=True)
+        elif not self._has_narrowed(role, tables):
+            # Those who come while a question about their role is on its way find its answer.
+            async with self._turns.setdefault(role, asyncio.Lock()):
+                if not self._has_narrowed(role, tables):
+                    await self._learn(role, tables, is_fresh=False)
+        if not self._has_narrowed(role, tables):
+            if not self._is_current(tables):
+                self._narrowed.clear()
+                self._narrowed_from = tables, self._sights.version
+            self._narrowed[role] = [_narrowed(table, self._sights.sight(role, table.oid)) for table in tables]
+        return self._narrowed[role]
 
     async def refresh(self) -> None:
         """Read everything anew if something has changed that no table announces.
@@ -85,6 +91,29 @@ class Privileges:
         if fingerprint != self._fingerprint:
             await self._ask(list(sights.tables), list(sights.roles))
             self._fingerprint = fingerprint
+
+    async def _learn(self, role: str, tables: Sequence[PublishedTable], *, is_fresh: bool) -> None:
+        """Ask what a role may see of tables, as far as that is not known or has to be fresh."""
+        sights = self._sights
+        # Before the question: a table that is announced meanwhile must count it in.
+        is_new = role not in sights.roles
+        sights.roles[role] = None
+        wanted = {table.oid for table in tables} | sights.tables.keys()
+        asked = [oid for oid in wanted if is_fresh or sights.sight(role, oid) is None]
+        if (asked or is_new) and not await self._ask(asked, [role]):
+            if is_new:
+                sights.roles.pop(role, None)
+            raise BindingError(
+                f'Unable to subscribe to changes with given parameters. Exception: role "{role}" does not exist'
+            )
+
+    def _has_narrowed(self, role: str, tables: Sequence[PublishedTable]) -> bool:
+        return role in self._narrowed and self._is_current(tables)
+
+    def _is_current(self, tables: Sequence[PublishedTable]) -> bool:
+        """Say whether the answers that are kept are about these very tables, and nothing has been learnt since."""
+        then, version = self._narrowed_from
+        return then is tables and version == self._sights.version
 
     async def _ask(self, oids: Collection[int], roles: Collection[str]) -> bool:
         """Ask, and say whether all these roles exist."""

@@ -48,6 +48,32 @@ async def test_what_is_known_is_not_asked_again_unless_it_must_be_fresh():
     assert fresh is TODOS
 
 
+async def test_joins_about_the_same_tables_share_an_answer_until_something_changes():
+    rig = Rig()
+    tables = [TODOS]
+    first = await rig.privileges.narrowed("anon", tables)
+    whole = await rig.privileges.narrowed("service", tables)
+
+    assert await rig.privileges.narrowed("service", tables) is whole
+    again = await rig.privileges.narrowed("anon", tables)
+    assert again == first
+    assert await rig.privileges.narrowed("anon", tables) is again
+    assert await rig.privileges.narrowed("anon", [TODOS]) is not again
+
+    rig.catalog.roles["anon"][TODOS_OID] = Sight()
+    await rig.privileges.announced(TODOS_OID)
+    assert await rig.privileges.narrowed("anon", tables) == [TODOS]
+
+
+async def test_joins_that_come_at_once_ask_once():
+    rig = Rig()
+    tables = [TODOS]
+    joins = [asyncio.create_task(rig.privileges.narrowed("anon", tables)) for _ in range(100)]
+    found = await asyncio.gather(*joins)
+    assert all(one is found[0] for one in found)
+    assert rig.sights.version == 1, "one answer was taken"
+
+
 async def test_a_role_that_does_not_exist_is_an_error_and_not_kept():
     rig = Rig()
     for _ in range(2):
