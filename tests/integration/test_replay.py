@@ -168,3 +168,11 @@ async def test_replication_ready_is_answered(node: Node):
         system = await client.receive_until(lambda message: message["event"] == "system")
         assert system["payload"]["message"] == "Replication connection established"
         assert (system["payload"]["extension"], system["payload"]["status"]) == ("system", "ok")
+
+
+async def test_a_replay_of_many_megabytes_arrives(database: Database, node: Node):
+    for number in range(4):
+        database.execute("select realtime.send(to_jsonb(repeat('x', 2000000) || %s::text), 'n', 'open:1')", [number])
+    async with client_of(node) as client:
+        assert (await join(client, {"since": a_minute_ago()}))["status"] == "ok"
+        assert [(await hear(client)).payload["payload"][-1] for _ in range(4)] == ["0", "1", "2", "3"]

@@ -62,7 +62,12 @@ TOO_MANY_JOINS = "Too many joins per second"
 
 UNREAD = "too slow: replies you have not read pile up; reconnect"
 
-_MAX_UNREAD_BYTES = 4 << 20
+# Answers come in bursts that no client has read yet: a hundred joins at once, a replay. So much unread is no fault, but
+# neither for long nor without end.
+UNREAD_S = 10.0
+_MUCH_UNREAD_BYTES = 4 << 20
+_MAX_UNREAD_BYTES = 32 << 20
+
 LIMITED_BYTES = 1 << 20
 """The largest message for a client to which one was too large: what Python's clients take."""
 
@@ -145,6 +150,7 @@ class Client:
             write=self._send,
         )
         self._deciding: dict[Channel, asyncio.Task[None]] = {}
+        self._unread_since_s: float | None = None
 
     def receive_text(self, text: str | bytes) -> None:
         """Take a text message."""
@@ -172,6 +178,7 @@ class Client:
 
     def resumed(self) -> None:
         """The outlet takes bytes again."""
+        self._unread_since_s = None
         self._around.hub.resumed(self._outlet)
         self._around.rooms.resumed(list(self._seats.values()))
 
@@ -240,10 +247,21 @@ class Client:
 
     def _send(self, frame: bytes) -> None:
         """Write a frame. Who asks more and more and does not read the answers is sent away."""
-        if self._outlet.is_paused and self._outlet.buffered_bytes() > _MAX_UNREAD_BYTES:
+        if self._outlet.is_paused and self._leaves_unread():
             self._outlet.close(1013, UNREAD)
         else:
             self._outlet.write(frame)
+
+    def _leaves_unread(self) -> bool:
+        """Say whether the client has left much unread for a while, or more than may wait at all."""
+        unread_bytes = self._outlet.buffered_bytes()
+        if unread_bytes <= _MUCH_UNREAD_BYTES:
+            self._unread_since_s = None
+            return False
+        now_s = self._around.clock()
+        if self._unread_since_s is None:
+            self._unread_since_s = now_s
+        return unread_bytes > _MAX_UNREAD_BYTES or now_s - self._unread_since_s > UNREAD_S
 
     def _join(self, channel: Channel) -> None:
         if not self._may_join():
