@@ -356,6 +356,7 @@ class Client:
         await self._answer(channel, Outcome(is_live=False, rights=rights))
         while channel.state is State.JOINED:
             await asyncio.sleep(_RETRY_S)
+            role = _role_of(channel)
             try:
                 async with asyncio.timeout(JOIN_S):
                     entries, _, note = await self._ask(channel)
@@ -364,6 +365,8 @@ class Client:
                 return
             except (DatabaseError, TimeoutError):
                 continue
+            if role != _role_of(channel):
+                continue  # a new token came meanwhile: its role has not been asked about
             # No snapshot was taken when it joined: it gets everything since then, more rather than less.
             self._begin(channel, entries, None, joined_at)
             self._perform(self.session.subscribed(channel, note))

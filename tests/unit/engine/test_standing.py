@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from pgcast.frames.codec import serializer_for
 from pgcast.model.claims import Claims
 from pgcast.model.errors import ConnectionFailed, KeySetUnavailable, PoliciesUnavailable
 from pgcast.model.sight import Sight
+from pgcast.model.snapshot import Snapshot
 
 SECRET = "a secret of more than thirty-two characters"
 NOW = 1_800_000_000.0
@@ -296,6 +298,30 @@ async def test_bindings_go_on_with_the_rights_of_a_new_token(rig: Rig):
     assert told == ("system", "Subscribed to PostgreSQL")
     assert changed[1]["record"] == {"id": 2}
     assert rig.node.hub.member_count == 1
+
+
+async def test_a_new_token_counts_that_comes_while_bindings_are_checked_that_were_late(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+):
+    rig.catalog.failure = ConnectionFailed("away")
+    await rig.join(TODOS)
+    rig.catalog.failure = None
+    is_over = asyncio.Event()
+    ask = rig.catalog.snapshot
+
+    async def ask_slowly() -> Snapshot:
+        await is_over.wait()
+        return await ask()
+
+    monkeypatch.setattr(rig.catalog, "snapshot", ask_slowly)
+    await rig.clock.advance(2.1)
+    await rig.renew(token("bob"))
+    is_over.set()
+    await rig.clock.advance(2.1)
+    rig.news()
+    await rig.commit(100, 1)
+    ((_, change),) = rig.news()
+    assert change["record"] == {"id": 1}
 
 
 async def test_bindings_of_a_role_that_does_not_exist_are_given_up(rig: Rig):
