@@ -208,7 +208,7 @@ class Pipeline:
         if is_new:
             # No position of what the server lacks may pass for one of what it wrote in its place.
             floor = (self.progress.furthest, 0) if start.has_forked else floor_of(self.known_floor, start, epoch)
-            self.progress.restart()
+            self.progress.restart(start.forked_at or NO_LSN)
             self._hub.window.restart(floor)
             self.confirmed = NO_LSN
             self._again_from = None
@@ -369,7 +369,7 @@ class Pipeline:
     def _take_watched(self, change: Change, envelope: bytes) -> None:
         if self._partitions is not None and self._partitions.taken.is_repeat(envelope):
             return
-        is_news = self.progress.index >= self.progress.skip
+        is_news = self.progress.is_news
         self._publish(change, len(change.record or b""), self._loop.time())
         if is_news and self._begun is not None:
             self.relays.take_insert(change, self._begun.final_lsn)
