@@ -383,3 +383,19 @@ async def test_the_same_name_with_another_privacy_is_another_room(rig: Rig):
     rig.rooms.track(private, "ada", b"")
     await rig.turn()
     assert events(public) == []
+
+
+async def test_a_change_that_cannot_be_told_breaks_its_own_room_alone(rig: Rig, capsys: pytest.CaptureFixture[str]):
+    broken, sound = rig.enter(), rig.enter(RoomKey("u", is_private=False))
+    for member in (broken, sound):
+        rig.rooms.watch(member)
+    for _ in range(2):
+        rig.rooms.track(broken, "no text: \ud800", b"")
+        rig.rooms.track(sound, "sound", b"")
+        await rig.turn()
+        assert events(sound)[-1] == "presence_diff"
+        rig.rooms.untrack(broken)
+        rig.rooms.untrack(sound)
+    assert outlet(broken).closed is not None, "it missed a change, and must be told"
+    assert outlet(sound).closed is None
+    assert "could not be told" in capsys.readouterr().out
