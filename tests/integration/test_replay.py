@@ -176,3 +176,12 @@ async def test_a_replay_of_many_megabytes_arrives(database: Database, node: Node
     async with client_of(node) as client:
         assert (await join(client, {"since": a_minute_ago()}))["status"] == "ok"
         assert [(await hear(client)).payload["payload"][-1] for _ in range(4)] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("since", [10**400, -(10**400)])
+async def test_a_time_that_is_none_finds_nothing_or_everything(database: Database, node: Node, since: int):
+    send(database, 1)
+    async with client_of(node) as client:
+        assert (await join(client, {"since": since}))["status"] == "ok"
+        if since < 0:
+            assert (await hear(client)).payload["payload"] == 1
