@@ -178,7 +178,7 @@ async def test_a_replay_of_many_megabytes_arrives(database: Database, node: Node
         assert [(await hear(client)).payload["payload"][-1] for _ in range(4)] == ["0", "1", "2", "3"]
 
 
-@pytest.mark.parametrize("since", [10**400, -(10**400)])
+@pytest.mark.parametrize("since", [10**400, -(10**400)], ids=["late", "early"])
 async def test_a_time_that_is_none_finds_nothing_or_everything(database: Database, node: Node, since: int):
     send(database, 1)
     async with client_of(node) as client:
