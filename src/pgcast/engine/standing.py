@@ -143,7 +143,10 @@ class Standing:
         self._start(channel, right, self._ask(channel, right))
 
     def renew(self, channel: Channel, token: str) -> None:
-        """Take a new token for a joined channel; the one it has already changes nothing."""
+        """Take a new token for a joined channel; the one it has already changes nothing.
+
+        Nothing happens before the turn is over: more may have to be performed for the channel as it is.
+        """
         authenticator = self._authorization.authenticator
         if authenticator is None:
             return
@@ -152,10 +155,13 @@ class Standing:
         except UnknownKey:
             self._start(channel, None, self._renew_later(channel, cleaned(token)))
         except TokenError as error:
-            self._perform(self._session.shut(channel, error.told))
+            self._start(channel, None, self._refuse(channel, error.told))
         else:
             if claims != channel.claims:
                 self._start(channel, None, self._renew(channel, claims))
+
+    async def _refuse(self, channel: Channel, reason: str) -> None:
+        self._perform(self._session.shut(channel, reason))
 
     async def _ask(self, channel: Channel, right: Right) -> None:
         try:
