@@ -221,7 +221,7 @@ class Rooms:
         skipped = skip.broadcasts if skip is not None else None
         receivers = 0
         for audience in room.broadcasts.values():
-            mine = skipped if skipped is not None and skipped.audience is audience else None
+            mine = skipped if skipped is not None and skipped in audience else None
             count = len(audience) - (mine is not None)
             if not count:
                 continue

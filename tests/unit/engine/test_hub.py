@@ -159,6 +159,29 @@ async def test_a_member_that_the_window_has_passed_is_closed_with_a_reason():
     assert len(quick.positions) == 28
 
 
+async def test_who_was_sent_away_may_leave_last_and_after_others_have_come():
+    hub, slow, quick, late = make_hub(ring_bytes=1000, window_bytes=2000), *(MemoryOutlet() for _ in range(3))
+    join(hub, slow)
+    join(hub, quick)
+    await turn()
+    slow.is_paused = True
+    for commit_lsn in range(200, 3000, 100):
+        publish(hub, commit_lsn)
+    slow.drain()
+    hub.resumed(slow)
+    await turn()
+    assert slow.closed is not None
+    hub.gone(quick)
+    join(hub, late)
+    await turn()
+    hub.gone(slow)
+    join(hub, late)
+    await turn()
+    assert (hub.member_count, hub.group_count) == (2, 1)
+    publish(hub, 3000)
+    assert late.positions == [(3000, 0)] * 2
+
+
 async def read_all(hub: Hub, *outlets: MemoryOutlet) -> None:
     """Take what is written, again and again, until nothing more comes."""
     await turn()

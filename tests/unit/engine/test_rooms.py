@@ -216,6 +216,18 @@ async def test_who_is_passed_by_the_ring_is_cut_off_and_the_others_go_on(clock: 
     assert rig.rooms.member_count == 1
 
 
+async def test_what_one_that_was_cut_off_still_sends_reaches_all_others(clock: Clock):
+    rig = Rig(clock, ring_bytes=100)
+    slow, quick = rig.enter(high_bytes=10), rig.enter()
+    for number in range(8):
+        rig.publish(number)
+        await rig.turn()
+    assert outlet(slow).closed is not None
+    assert rig.publish(8, skip=slow) == [1]
+    await rig.turn()
+    assert got(quick) == list(range(9))
+
+
 async def test_who_resumes_too_late_is_cut_off(clock: Clock):
     rig = Rig(clock)
     slow, _ = rig.enter(high_bytes=10), rig.enter()
