@@ -19,6 +19,7 @@ from pgcast.channels.session import Outcome
 from pgcast.engine.entrance import Entrance
 from pgcast.engine.groups import Reading, Signature
 from pgcast.engine.joins import entries_of, legacy_entries_of, note_on, parse_since, start_of
+from pgcast.engine.pace import BROKE_OFF
 from pgcast.engine.privileges import Narrowed
 from pgcast.engine.receipts import Receipts
 from pgcast.engine.rooms import RoomKey
@@ -199,6 +200,10 @@ class Client:
     def disconnect(self) -> None:
         """Send the client away such that it comes back."""
         self._perform(self.session.disconnect())
+
+    def break_off(self) -> None:
+        """End the connection for a fault of ours; the client comes back."""
+        self._outlet.close(*BROKE_OFF)
 
     def tell_gap(self) -> None:
         """Tell every channel that gets changes that some were lost."""
