@@ -336,6 +336,7 @@ class Client:
             await self._answer(channel, Outcome(rights=rights))
             return
         wait_s = channel.wait_ms / 1000 if channel.wants_wait else JOIN_S
+        role = _role_of(channel)
         try:
             async with asyncio.timeout(wait_s):
                 entries, snapshot, note = await self._ask(channel)
@@ -346,7 +347,8 @@ class Client:
             await self._decide_later(channel, rights, joined_at, error)
             return
         await self._answer(channel, Outcome(note=note, rights=rights))
-        self._begin(channel, entries, snapshot, joined_at)
+        # With the role that was asked about: a token that was held may have brought another one, see `_rebind`.
+        self._begin(channel, entries, snapshot, joined_at, role)
 
     async def _decide_later(self, channel: Channel, rights: Rights, joined_at: int, error: Exception) -> None:
         """Answer a join whose bindings the database could not confirm in time, and go on asking."""
@@ -373,7 +375,7 @@ class Client:
             if role != _role_of(channel):
                 continue  # a new token came meanwhile: its role has not been asked about
             # No snapshot was taken when it joined: it gets everything since then, more rather than less.
-            self._begin(channel, entries, None, joined_at)
+            self._begin(channel, entries, None, joined_at, role)
             self._perform(self.session.subscribed(channel, note))
             return
 
@@ -442,7 +444,14 @@ class Client:
             await around.pipeline.opened.wait()
         return entries, await around.snapshots.take(), note
 
-    def _begin(self, channel: Channel, entries: tuple[Entry, ...], snapshot: Snapshot | None, joined_at: int) -> None:
+    def _begin(
+        self,
+        channel: Channel,
+        entries: tuple[Entry, ...],
+        snapshot: Snapshot | None,
+        joined_at: int,
+        role: str | None,
+    ) -> None:
         if channel.state is not State.JOINED or not entries:
             return
         around = self._around
@@ -454,7 +463,7 @@ class Client:
             channel.topic,
             entries,
             is_legacy=channel.legacy_topic is not None,
-            role=_role_of(channel),
+            role=role,
             max_bytes=self._max_bytes,
         )
         if self._receipts is not None:

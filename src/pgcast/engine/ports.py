@@ -31,8 +31,8 @@ class StreamStart:
         slot_created: Whether the slot was made by this call: nothing from before it can be delivered.
         confirmed_lsn: The slot's `confirmed_flush_lsn` before the stream started.
         written_lsn: How far the WAL had been written when the stream started: whatever commits later lies beyond.
-        forked_at: Where the server goes on differently from its predecessor, of whose WAL beyond that place something was
-            taken over; 0 where the place is not known, None where it lacks nothing.
+        forked_at: Where the server's WAL goes on differently from its predecessor's, of which something beyond was taken
+            over; 0 where that place is not known, None where it lacks nothing.
     """
 
     system_identifier: str

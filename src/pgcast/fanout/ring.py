@@ -12,7 +12,6 @@ from itertools import islice
 
 from pgcast.fanout.tick import Tick
 
-
 _SLACK = 1000
 
 

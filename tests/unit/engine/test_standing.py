@@ -373,3 +373,17 @@ async def test_a_connection_that_is_gone_leaves_nothing_behind(rig: Rig):
     await rig.clock.settle()
     assert len(rig.node._expiries) == 0
     assert rig.node.rooms.member_count == 0
+    await rig.clock.settle()
+    assert len(rig.node._expiries) == 0
+    assert rig.node.rooms.member_count == 0
+
+
+async def test_a_token_of_another_role_that_follows_a_join_at_once_counts_for_its_bindings(rig: Rig):
+    rig.push("phx_join", {"config": {"postgres_changes": [TODOS], "presence": {"enabled": False}}})
+    rig.push("access_token", {"access_token": token("bob")})
+    await rig.clock.settle()
+    await rig.clock.settle()
+    rig.news()
+    await rig.commit(100, 1)
+    ((_, change),) = rig.news()
+    assert change["record"] == {"id": 1}
