@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _STATUS_S = 1.0
-_ASK_GAP_S = 0.005
 _TURN_S = 0.005
 _LARGE_BYTES = 1 << 20
 _TABLES_S = 1.0
@@ -99,8 +98,6 @@ class Pipeline:
         self._fruitless = 0  # how many streams in a row ended for want of something, and brought nothing
         self._loop = asyncio.get_running_loop()
         self._status_timer: asyncio.TimerHandle | None = None
-        self._ask_timer: asyncio.TimerHandle | None = None
-        self._asked_at_s = float("-inf")
 
     async def open(self) -> None:
         """Open the stream, once.
@@ -181,33 +178,20 @@ class Pipeline:
         return Floor(self.epoch, self.confirmed, commit_lsn, index)
 
     def ask_for_progress(self) -> None:
-        """Have Postgres say at once how far it has read: somebody waits for the stream to pass a place.
-
-        However many wait, and ask again and again, Postgres is asked every few milliseconds.
-        """
-        if not self.health.is_streaming or self._ask_timer is not None:
-            return
-        due_in_s = self._asked_at_s + _ASK_GAP_S - self._loop.time()
-        if due_in_s > 0:
-            self._ask_timer = self._loop.call_later(due_in_s, self._ask_how_far)
-        else:
-            self._ask_how_far()
-
-    def _ask_how_far(self) -> None:
-        self._ask_timer = None
-        self._asked_at_s = self._loop.time()
-        self._source.send_status(self.progress.received, NO_LSN, reply_requested=True)
+        """Have Postgres say at once how far it has read: somebody waits for the stream to pass a place."""
+        if self.health.is_streaming:
+            self._source.send_status(self.progress.received, NO_LSN, reply_requested=True)
 
     def _started(self, start: StreamStart) -> None:
         epoch = epoch_of(start.system_identifier, start.database)
         is_first = not self.epoch
-        is_new = start.slot_created or epoch != self.epoch or start.has_forked
+        is_new = start.slot_created or epoch != self.epoch or start.forked_at is not None
         self.slot_created = start.slot_created
         if epoch != self.epoch:
             self.relays.since = start.written_lsn
         if is_new:
             # No position of what the server lacks may pass for one of what it wrote in its place.
-            floor = (self.progress.furthest, 0) if start.has_forked else floor_of(self.known_floor, start, epoch)
+            floor = floor_of(self.known_floor, start, epoch) if start.forked_at is None else (self.progress.furthest, 0)
             self.progress.restart(start.forked_at or NO_LSN)
             self._hub.window.restart(floor)
             self.confirmed = NO_LSN
@@ -233,9 +217,9 @@ class Pipeline:
         )
         if is_new and not is_first:
             log.warning(
-                "the server lacks changes that were delivered, as after a failover; clients are told"
-                if start.has_forked
-                else "another slot, or another database: changes were lost; clients are told"
+                "another slot, or another database: changes were lost; clients are told"
+                if start.forked_at is None
+                else "the server lacks changes that were delivered, as after a failover; clients are told"
             )
             self._when_lost()
 
@@ -509,7 +493,6 @@ class Pipeline:
         self.confirmed_at_s = self._loop.time()
 
     def _stop_status(self) -> None:
-        for timer in (self._status_timer, self._ask_timer):
-            if timer is not None:
-                timer.cancel()
-        self._status_timer = self._ask_timer = None
+        if self._status_timer is not None:
+            self._status_timer.cancel()
+            self._status_timer = None

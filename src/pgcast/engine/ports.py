@@ -31,8 +31,8 @@ class StreamStart:
         slot_created: Whether the slot was made by this call: nothing from before it can be delivered.
         confirmed_lsn: The slot's `confirmed_flush_lsn` before the stream started.
         written_lsn: How far the WAL had been written when the stream started: whatever commits later lies beyond.
-        forked_at: Where the server's WAL goes on differently from its predecessor's, of which something beyond was taken
-            over; 0 where that place is not known, None where it lacks nothing.
+        forked_at: Where the server's WAL goes on differently from its predecessor's, of which more was taken over; 0
+            where that place is not known, None where it lacks nothing.
     """
 
     system_identifier: str
@@ -43,11 +43,6 @@ class StreamStart:
     confirmed_lsn: Lsn
     written_lsn: Lsn = NO_LSN
     forked_at: Lsn | None = None
-
-    @property
-    def has_forked(self) -> bool:
-        """Whether the server lacks WAL that was taken over from its predecessor."""
-        return self.forked_at is not None
 
 
 class ChangeSource(Protocol):

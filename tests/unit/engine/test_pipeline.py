@@ -247,22 +247,6 @@ async def test_closing_confirms_what_may_be_confirmed(clock: Clock):
     assert not source.is_open
 
 
-async def test_however_many_ask_for_progress_postgres_is_asked_every_few_milliseconds(rig: Rig):
-    rig.source.statuses.clear()
-    for _ in range(20):
-        for _ in range(1000):
-            rig.pipeline.ask_for_progress()
-        await rig.clock.advance(0.001, step_s=0.001)
-    assert 4 <= len(rig.source.statuses) <= 6
-    await rig.clock.advance(0.01, step_s=0.001)
-    rig.source.statuses.clear()
-    rig.pipeline.ask_for_progress()
-    rig.pipeline.ask_for_progress()
-    assert len(rig.source.statuses) == 1
-    await rig.clock.advance(0.01, step_s=0.001)
-    assert len(rig.source.statuses) == 2, "for who asked last, too"
-
-
 async def test_asking_for_progress_without_a_stream_is_harmless(clock: Clock):
     source, catalog, hub = MemorySource(), MemoryCatalog(), Hub(Payloads(), HubLimits())
     pipeline = Pipeline(database(source, catalog), hub, Backoff(1, 1), lambda: None)
