@@ -113,12 +113,15 @@ class Flusher:
 
     def _write_together(self, outlet: Outlet, parts: list[tuple[Member, Tick]]) -> None:
         """Write the ticks of several channels at once, of those that have not left since the last slice."""
-        current = [(member, tick) for member, tick in parts if member in member.group.level]
-        if outlet.is_paused:
-            for member, tick in current:
+        pieces: list[bytes] = []
+        for member, tick in parts:
+            if member not in member.group.level:
+                continue
+            if outlet.is_paused:
                 self._park(member, tick)
-            return
-        for piece in gather(piece for _, tick in current for piece in tick.pieces):
+            else:
+                pieces += tick.pieces
+        for piece in gather(pieces):
             outlet.write(piece)
 
     def _settle(self, groups: Iterable[Group]) -> None:
