@@ -2,7 +2,7 @@
 
 A channel has the claims of its own token, else those of the connection's. On a private topic the database's policies
 say what it may read, before its join is answered, and what it may write, at the first use. What takes a while is done
-in tasks, one for each channel and purpose; a newer token cuts an older one short.
+in tasks, one for each channel and purpose; a newer token cuts short what is still to be done for an older one.
 """
 
 from __future__ import annotations
@@ -146,6 +146,7 @@ class Standing:
         """Take a new token for a joined channel; the one it has already changes nothing."""
         authenticator = self._authorization.authenticator
         if authenticator is None:
+            self._perform(self._session.renewed(channel))
             return
         try:
             claims = authenticator.check(cleaned(token))
@@ -154,7 +155,9 @@ class Standing:
         except TokenError as error:
             self._perform(self._session.shut(channel, error.told))
         else:
-            if claims != channel.claims:
+            if claims == channel.claims:
+                self._perform(self._session.renewed(channel))
+            else:
                 self._start(channel, None, self._renew(channel, claims))
 
     async def _ask(self, channel: Channel, right: Right) -> None:
@@ -174,7 +177,9 @@ class Standing:
         except TokenError as error:
             self._perform(self._session.shut(channel, error.told))
         else:
-            if claims is not None and claims != channel.claims:
+            if claims is None or claims == channel.claims:
+                self._perform(self._session.renewed(channel))
+            else:
                 await self._renew(channel, claims)
 
     async def _renew(self, channel: Channel, claims: Claims) -> None:
