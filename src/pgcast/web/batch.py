@@ -66,7 +66,8 @@ def read_batch(body: bytes, max_payload_bytes: int) -> list[Entry] | dict[str, o
     try:
         batch = read(_OBJECT, as_text(body))
     except FrameError as error:
-        return {"message": f"The body is {error.message.removeprefix('a message ')}"}
+        wrong = error.message.removeprefix("a message ")
+        return {"message": f"The body {wrong.removeprefix('that ') if wrong.startswith('that ') else f'is {wrong}'}"}
     messages = batch.get("messages", msgspec.Raw(NULL))
     found = read_or(_LIST, messages, [])
     if not found:

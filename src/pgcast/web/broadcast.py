@@ -45,6 +45,7 @@ _PREFLIGHT: Final = {
     "access-control-max-age": "86400",
 }
 _UNSUPPORTED: Final = "Unsupported Media Type. Use application/json or application/octet-stream"
+_TOO_MANY: Final = "You have exceeded your rate limit"
 _TOO_LARGE: Final = {"errors": {"payload": ["Payload size exceeds tenant limit"]}}
 _BODY_S: Final = 30.0
 # A connection that is closed with something unread is reset, and the answer may be lost with it.
@@ -199,7 +200,7 @@ class BroadcastRoute(BaseRoute):
                 raise _Refused(422, {"errors": blank("payload")})
             if not is_json(payload):
                 raise _Refused(422, {"message": "The body is not JSON"})
-        self._count(request, 1, "You have exceeded your rate limit")
+        self._count(request, 1, _TOO_MANY)
         if key.is_private and topic not in await self._allowed({topic}, claims, request):
             raise _Refused(403, {"message": "Unauthorized"})
         self._rooms.publish(key, Broadcast(event, payload, is_json=not is_binary))
@@ -229,11 +230,11 @@ class BroadcastRoute(BaseRoute):
         if rate is None:
             return
         now_s = asyncio.get_running_loop().time()
-        if rate.average(now_s) >= rate.limit_per_s:
-            text = "You have exceeded your rate limit"
-        elif rate.has_room(now_s, amount):
+        if rate.has_room(now_s, amount):
             rate.count(now_s, amount)
             return
+        if not rate.has_room(now_s, 1):
+            text = _TOO_MANY  # a smaller batch would be of no use
         self._limited["messages"] += 1
         raise _Refused(429, {"message": text})
 
