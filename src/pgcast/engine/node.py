@@ -61,7 +61,7 @@ class NodeLimits:
         hub: Rings, window and ticks.
         client: What one client may ask for.
         lag: How much WAL may wait for the slot.
-        max_clients: How many may be connected.
+        max_clients: How many may be connected; 0 for no limit.
         max_joins_per_s: How many joins there may be, all clients together, on average; 0 for no limit.
         messages_h: For how many hours stored messages are kept; 0 to leave their table alone.
     """
@@ -217,7 +217,7 @@ class Node:
     @property
     def is_full(self) -> bool:
         """Whether no further client may connect."""
-        return len(self.clients) >= self._limits.max_clients
+        return 0 < self._limits.max_clients <= len(self.clients)
 
     @property
     def has_too_many_joins(self) -> bool:
