@@ -221,6 +221,15 @@ async def test_a_token_that_is_given_up_again_at_once_does_not_count(rig: Rig):
     assert [channel.claims and channel.claims.role for channel in rig.client.session.channels] == ["ada"]
 
 
+async def test_on_a_public_channel_nothing_waits_for_a_new_token(rig: Rig):
+    await rig.join(broadcast={"ack": True})
+    rig.news()
+    rig.push("access_token", {"access_token": token("bob")})
+    for _ in range(400):
+        rig.push("broadcast", BROADCAST)
+    assert rig.news() == [("phx_reply", "ok")] * 400
+
+
 async def test_what_follows_a_token_has_its_rights_and_not_those_of_the_one_before(rig: Rig):
     rig.policies.reading = dict.fromkeys(("ada", "bob"), READS)
     rig.policies.writing = {"bob": EVERYTHING}
