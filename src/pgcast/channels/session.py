@@ -83,9 +83,10 @@ class Session:
         limited: Counts, by the name of the limit, what was refused; may be shared by sessions.
 
     Attributes:
-        malformed: How many messages could not be read; they are dropped.
+        malformed: How many messages could not be read; they are dropped. Its owner may set it back.
         malformed_reason: What was wrong with the last of them, without anything of its content.
-        ignored: How many messages had an event or a payload that means nothing here; they are dropped, too.
+        ignored: How many messages had an event or a payload that means nothing here; they are dropped, too, and may be
+            set back.
     """
 
     __slots__ = (

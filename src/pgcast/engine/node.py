@@ -20,6 +20,7 @@ from pgcast.engine.authorization import Authorization
 from pgcast.engine.clients import Client, Surroundings
 from pgcast.engine.database_broadcasts import DatabaseBroadcasts, broadcast_of
 from pgcast.engine.decisions import Decisions
+from pgcast.engine.dropped import Dropped
 from pgcast.engine.expiry import Expiries
 from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.janitor import Janitor
@@ -105,6 +106,7 @@ class Node:
         self.clients: dict[Client, None] = {}
         self.is_draining = False
         self.limited: Counter[str] = Counter()
+        self.dropped = Dropped(asyncio.get_running_loop().time)
         self._database = database
         self._limits = limits
         self._snapshots = Snapshots(database.catalog)
@@ -126,6 +128,7 @@ class Node:
             self._expiries,
             self.joins,
             self.limited,
+            self.dropped,
             asyncio.get_running_loop().time,
         )
         self._tasks: list[asyncio.Task[None]] = []
