@@ -21,7 +21,7 @@ from pgcast.channels.rates import Rate
 from pgcast.engine.rooms import RoomKey
 from pgcast.frames.broadcast import Broadcast, is_json
 from pgcast.model.errors import KeySetUnavailable, PoliciesUnavailable, TokenError
-from pgcast.web.batch import blank, read_batch
+from pgcast.web.batch import WORDS, blank, invalid, read_batch
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -189,7 +189,11 @@ class BroadcastRoute(BaseRoute):
     async def _take_one(self, request: Request, claims: Claims | None, topic: str, event: str) -> None:
         is_binary = _is_binary(request.headers.get("content-type", ""))
         query = parse_qs(request.url.query)
-        key = RoomKey(topic, query.get("private", [""])[-1].lower() == "true")
+        is_private = WORDS.get(query.get("private", [""])[-1].lower())
+        if is_private is None:
+            # It may be meant to be private: to take it for public would tell everybody.
+            raise _Refused(422, {"errors": invalid("private")})
+        key = RoomKey(topic, is_private)
         payload = await self._body(request)
         if 0 < self._limits.max_payload_bytes < len(payload):
             self._limited["payload"] += 1
