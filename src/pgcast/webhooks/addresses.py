@@ -125,12 +125,14 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         allowed = [address for address in addresses if self._rules.allows(host, address)]
         if not allowed:
             raise _refusal(host, addresses)
+        # An address that nothing comes back from must leave time for the next one.
+        share = None if timeout is None else timeout / len(allowed)
         for address in allowed[:-1]:
             try:
-                return await self._inner.connect_tcp(str(address), port, timeout, local_address, socket_options)
+                return await self._inner.connect_tcp(str(address), port, share, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
-        return await self._inner.connect_tcp(str(allowed[-1]), port, timeout, local_address, socket_options)
+        return await self._inner.connect_tcp(str(allowed[-1]), port, share, local_address, socket_options)
 
     async def connect_unix_socket(
         self,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _ANSWER_BYTES: Final = 64 << 10
 _KEEP_S: Final = 30.0
 _GONE: Final = 410
+_BROKEN: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Poster:
         )
         self._keys = keys
         self._timeout_s = timeout_s
+        self._waits = {"timeout": {"connect": timeout_s}}
         self._headers = [
             ("Host", parsed.netloc.decode("ascii")),
             ("User-Agent", f"pgcast/{version('pgcast')}"),
@@ -104,20 +106,21 @@ class Poster:
             ("Content-Length", str(len(body))),
             *signature_headers(identifier, int(now_s), body, self._keys).items(),
         ]
+        answer: httpcore.Response | None = None
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
-                self._pool.stream("POST", self._url, headers=headers, content=body) as answer,
+                self._pool.stream("POST", self._url, headers=headers, content=body, extensions=self._waits) as answer,
             ):
                 size = 0
                 async for part in answer.aiter_stream():
                     size += len(part)
                     if size > _ANSWER_BYTES:
                         break
-        except TimeoutError:
-            return Failed(f"no answer within {self._timeout_s:g} s")
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
-            return Failed(self._reason(error))
+        except (TimeoutError, OSError, *_BROKEN) as error:
+            # The status says it all: what comes of the body is read for the sake of the connection alone.
+            if answer is None:
+                return Failed(self._reason(error))
         if 200 <= answer.status < 300:
             return Delivered()
         asked = next((value for name, value in answer.headers if name.lower() == b"retry-after"), b"")
@@ -133,7 +136,10 @@ class Poster:
         self._lookups.shutdown(wait=False)
 
     def _reason(self, error: Exception) -> str:
-        """Say what went wrong, in words that name the host at most."""
+        """Say what went wrong, in words that name the host at most.
+
+        Nothing that was received is among them: whoever answers may have sent the request back.
+        """
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, ssl.SSLError):
             cause = cause.__cause__ or cause.__context__
@@ -145,7 +151,11 @@ class Poster:
             return str(error)
         if isinstance(error, (httpcore.ConnectError, httpcore.ConnectTimeout)):
             return f"cannot connect to {self._host} port {self._port}"
-        return f"the connection to {self._host} broke: {error or type(error).__name__}"
+        if isinstance(error, TimeoutError):
+            return f"no answer within {self._timeout_s:g} s"
+        if isinstance(error, httpcore.ProtocolError) and error.__context__ is not None:  # what the parser had to say
+            return f"what {self._host} port {self._port} answered is not HTTP/1.1"
+        return f"the connection to {self._host} port {self._port} broke before the answer"
 
 
 def _basic(url: httpx.URL) -> str:

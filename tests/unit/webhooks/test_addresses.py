@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
@@ -76,6 +78,30 @@ async def test_the_address_that_is_connected_to_counts_each_time(monkeypatch: py
         with pytest.raises(Refused, match=r"leads to 127\.0\.0\.1, ::1, which is no public address"):
             await backend.connect_tcp("hooks.example.com", 443)
     assert not answers
+
+
+async def test_an_address_that_nothing_comes_back_from_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch):
+    with contextlib.ExitStack() as stack:
+        lookups = stack.enter_context(ThreadPoolExecutor(1))
+        silent, answering = (stack.enter_context(socket.socket()) for _ in range(2))
+        answering.bind(("127.0.0.1", 0))
+        answering.listen()
+        port = answering.getsockname()[1]
+        silent.bind(("127.0.0.2", port))
+        silent.listen(0)
+        for _ in range(4):  # its queue is full now, and the system answers nobody any more
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.2", port))
+
+        def look_up(*_arguments: Any, **_more: Any) -> list[Any]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{one}", port)) for one in (2, 1)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        backend = GuardedBackend(parse_rules(["127.0.0.0/8"]), lookups)
+        async with asyncio.timeout(2.0):
+            stream = await backend.connect_tcp("hooks.example.com", port, timeout=1.0)
+        await stream.aclose()
 
 
 async def test_a_name_that_nobody_knows_is_named(monkeypatch: pytest.MonkeyPatch):
