@@ -71,5 +71,7 @@ class Configured:
                 log.warning(
                     "the configuration is refused; the former one stays in force", error=error.message, hint=error.hint
                 )
+            except Exception:  # who asks for the next one must not be left without an answer
+                log.exception("the configuration could not be read again")
             else:
                 log.info("the configuration was read again", webhooks=len(configuration.webhooks))

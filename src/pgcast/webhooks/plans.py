@@ -129,7 +129,7 @@ def _check_address(webhook: Webhook, rules: AddressRules) -> None:
     try:
         url = httpx.URL(webhook.endpoint)
         rules.check_host(url.host)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeError):  # the latter comes from names that IDNA cannot read
         raise _wrong(webhook, "config.endpoint", "expected a URL such as https://hooks.example.com/orders") from None
     except httpcore.ConnectError as error:
         raise _wrong(webhook, "config.endpoint", str(error)) from None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 import structlog
 
+from pgcast.model.errors import SettingsError
 from pgcast.webhooks.endpoint import Endpoint
 from pgcast.webhooks.folder import FolderLock, make_folder, spool_files
 from pgcast.webhooks.plans import plans_of
@@ -70,7 +71,7 @@ class Webhooks:
             log.info("webhooks keep their deliveries in this folder", folder=str(self._options.folder))
             await asyncio.to_thread(_tell_of_orphans, self._options.folder, frozenset(plans))
         if plans and self._tls is None:
-            self._tls = await asyncio.to_thread(httpx.create_ssl_context)  # takes a while
+            self._tls = await asyncio.to_thread(_tls_context)  # takes a while
         added = [
             Endpoint(plan, self._options, self._tls, self._render, lambda: self._pipeline.progress.received)
             for key, plan in plans.items()
@@ -124,6 +125,16 @@ class _Renderer:
         if self._last[0] is not change:
             self._last = (change, self._payloads.legacy(change, as_text=self._as_text))
         return self._last[1]
+
+
+def _tls_context() -> ssl.SSLContext:
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise SettingsError(
+            f"webhooks: the certificates to trust cannot be read: {error.strerror or 'there are none in the file'}",
+            hint="SSL_CERT_FILE is a PEM file with the certificates of authorities, SSL_CERT_DIR a folder of such",
+        ) from None
 
 
 def _tell(plan: Plan) -> None:

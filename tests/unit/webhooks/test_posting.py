@@ -43,9 +43,7 @@ async def post_to(handler: Handler, *, attempts: int = 1) -> tuple[int, list[Del
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     port = int(server.sockets[0].getsockname()[1])
     url = f"http://127.0.0.1:{port}/secret-path?token=secret"
-    poster = Poster(
-        url, {"X-Key": "secret"}, [], parse_rules(["127.0.0.1"]), ssl.create_default_context(), TIMEOUT_S
-    )
+    poster = Poster(url, {"X-Key": "secret"}, [], parse_rules(["127.0.0.1"]), ssl.create_default_context(), TIMEOUT_S)
     try:
         return port, [await poster.post("msg_1", b"{}") for _ in range(attempts)]
     finally:
@@ -70,7 +68,9 @@ async def test_a_2xx_is_a_success_whatever_becomes_of_the_body(answer: bytes):
     assert (await post_to(answering(answer), attempts=2))[1] == [Delivered(), Delivered()]
 
 
-@pytest.mark.parametrize(("status", "outcome"), [(200, Delivered()), (500, Failed("answered 500 Internal Server Error"))])
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(200, Delivered()), (500, Failed("answered 500 Internal Server Error"))]
+)
 async def test_a_body_that_never_ends_changes_nothing_about_the_status(status: int, outcome: Delivered | Failed):
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
