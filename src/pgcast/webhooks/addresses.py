@@ -7,6 +7,7 @@ time of the connection does not get through.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
 Address = IPv4Address | IPv6Address
+
+# What may be a host's name, also of other scripts.
+_HOST: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
 
 # IPv6 addresses that stand for the IPv4 address in their last four bytes: NAT64 (RFC 6052), and the oldest form.
 _EMBEDDING: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
@@ -84,10 +88,10 @@ def parse_rules(items: Iterable[str]) -> AddressRules:
         try:
             networks.append(ip_network(text.removeprefix("[").removesuffix("]"), strict=False))
         except ValueError:
-            if not text or "/" in text or ":" in text or not text.isprintable() or " " in text:
+            if not _HOST.fullmatch(text):
                 raise SettingsError(
                     f"PGCAST_WEBHOOK_ALLOW: neither a host name nor an address or a network: {item[:80]!r}",
-                    hint="for example hooks.internal,10.1.0.0/16",
+                    hint="for example hooks.internal,10.1.0.0/16; all addresses are 0.0.0.0/0,::/0",
                 ) from None
             hosts.add(text.rstrip("."))
     return AddressRules(frozenset(hosts), tuple(networks))

@@ -120,7 +120,8 @@ class Poster:
         except (TimeoutError, OSError, *_BROKEN) as error:
             # The status says it all: what comes of the body is read for the sake of the connection alone.
             if answer is None:
-                return Failed(self._reason(error))
+                is_late = isinstance(error, TimeoutError)
+                return Failed(f"no answer within {self._timeout_s:g} s" if is_late else self._reason(error))
         if 200 <= answer.status < 300:
             return Delivered()
         asked = next((value for name, value in answer.headers if name.lower() == b"retry-after"), b"")
@@ -151,8 +152,6 @@ class Poster:
             return str(error)
         if isinstance(error, (httpcore.ConnectError, httpcore.ConnectTimeout)):
             return f"cannot connect to {self._host} port {self._port}"
-        if isinstance(error, TimeoutError):
-            return f"no answer within {self._timeout_s:g} s"
         if isinstance(error, httpcore.ProtocolError) and error.__context__ is not None:  # what the parser had to say
             return f"what {self._host} port {self._port} answered is not HTTP/1.1"
         return f"the connection to {self._host} port {self._port} broke before the answer"

@@ -132,7 +132,7 @@ def _tls_context() -> ssl.SSLContext:
         return httpx.create_ssl_context()
     except OSError as error:
         raise SettingsError(
-            f"webhooks: the certificates to trust cannot be read: {error.strerror or 'there are none in the file'}",
+            f"webhooks: the certificates to trust cannot be read: {error.strerror}",
             hint="SSL_CERT_FILE is a PEM file with the certificates of authorities, SSL_CERT_DIR a folder of such",
         ) from None
 

@@ -90,6 +90,18 @@ def test_a_server_does_not_start_where_it_cannot_keep_deliveries(published: Data
     )
 
 
+def test_a_server_does_not_start_where_no_certificate_could_be_verified(published: Database, tmp_path: Path):
+    file = tmp_path / "configuration.json"
+    file.write_text(json.dumps({"webhooks": [{"config": {"endpoint": "https://hooks.example/"}}]}))
+    missing, empty = tmp_path / "missing.pem", tmp_path / "empty.pem"
+    empty.touch()
+    for path, reason in ((missing, "No such file or directory"), (empty, "no certificate")):
+        code, said = serve(published.dsn, file, SSL_CERT_FILE=str(path))
+        assert code == 2
+        assert said.startswith("pgcast: webhooks: the certificates to trust cannot be read: ")
+        assert reason in said
+
+
 def test_a_mistake_in_a_changed_file_changes_nothing(hooks: Hooks, schema: Schema, receiver: Receiver):
     hooks.configure(to(receiver, schema))
     for content, says in (

@@ -33,7 +33,9 @@ def test_all_others_are_refused_in_whatever_form(address: str):
 
 
 def test_hosts_addresses_and_networks_can_be_allowed():
-    rules = parse_rules(["Hooks.Internal", " 10.1.0.0/16", "::1", "[fd00::]", "192.168.1.7/24"])
+    rules = parse_rules(
+        ["Hooks.Internal", "h\u00fcks_1.internal.", " 10.1.0.0/16", "::1", "[fd00::]", "192.168.1.7/24"]
+    )
     assert rules.allows("hooks.internal", ip_address("127.0.0.1"))
     assert rules.allows("HOOKS.internal.", ip_address("127.0.0.1"))
     assert not rules.allows("other.internal", ip_address("127.0.0.1"))
@@ -45,7 +47,7 @@ def test_hosts_addresses_and_networks_can_be_allowed():
     assert rules.allows("x", ip_address("192.168.1.1"))
 
 
-@pytest.mark.parametrize("item", ["", "a/b", "10.0.0.0/33", "host:80", "a b"])
+@pytest.mark.parametrize("item", ["", "a/b", "10.0.0.0/33", "host:80", "a b", "*", "*.internal", "http://x"])
 def test_what_is_none_of_them_is_named(item: str):
     with pytest.raises(SettingsError, match="PGCAST_WEBHOOK_ALLOW: neither a host name nor an address or a network"):
         parse_rules([item])
