@@ -60,9 +60,7 @@ TESTED_ELSEWHERE = {
     "postgres/table_checks.py": "tests/integration/postgres/test_checks.py",
     "postgres/types.py": "tests/integration/postgres/test_catalog.py",
     "webhooks/courier.py": "tests/integration/webhooks/test_delivery.py",
-    "webhooks/endpoint.py": "tests/integration/webhooks/test_delivery.py",
     "webhooks/metrics.py": "tests/integration/webhooks/test_delivery.py",
-    "webhooks/posting.py": "tests/integration/webhooks/test_delivery.py",
     "webhooks/service.py": "tests/integration/webhooks/test_configuration.py",
     "webhooks/store.py": "tests/integration/webhooks/test_troubles.py",
 }

@@ -130,7 +130,7 @@ class Courier:
                 hint=f"replay it with: pgcast webhooks replay {delivery.draft.id}",
             )
         else:
-            await self._store.call(lambda spool: spool.note_failure(delivery.number, outcome.reason))
+            await self._store.call(lambda spool: spool.note_failure(delivery.number, outcome.reason, time.time()))
             self._say(outcome.reason, age_s)
         await self._rest(delivery.number, max(self._backoff.next_s(), outcome.retry_after_s))
 
