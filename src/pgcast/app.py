@@ -262,6 +262,7 @@ class Server:
         self._running: asyncio.Task[None] | None = None
         self._is_stopped = False
         self._carried: Carried | None = None
+        self._is_reload_wanted = False
 
     async def run(self, when_started: Callable[[int], None] | None = None) -> None:
         """Serve until `stop` is called; then send the clients away and confirm what was delivered.
@@ -292,7 +293,9 @@ class Server:
 
     def reload(self) -> None:
         """Read CONFIGURATION_FILE again, soon; a file with a mistake in it changes nothing."""
-        if self._carried is not None:
+        if self._carried is None:
+            self._is_reload_wanted = True  # the file may have been read already
+        else:
             self._carried.reload()
 
     async def _run(self, when_started: Callable[[int], None] | None) -> None:
@@ -301,6 +304,8 @@ class Server:
         with contextlib.closing(listen(self._settings.listen_address, self._settings.port)) as listening:
             async with carried(self._settings, self._routes) as node:
                 self._carried = node
+                if self._is_reload_wanted:
+                    node.reload()
                 await self._serve(node, listening, tls, when_started)
 
     async def _serve(

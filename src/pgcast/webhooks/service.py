@@ -11,7 +11,7 @@ import structlog
 
 from pgcast.model.errors import SettingsError
 from pgcast.webhooks.endpoint import Endpoint
-from pgcast.webhooks.folder import FolderLock, make_folder, spool_files
+from pgcast.webhooks.folder import FolderLock, make_folder, spool_files, spool_path
 from pgcast.webhooks.plans import plans_of
 from pgcast.webhooks.spool import Spool, SpoolDamaged
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pgcast.model.change import Change
     from pgcast.model.webhook import Webhook
     from pgcast.webhooks.plans import Plan, WebhookOptions
+    from pgcast.webhooks.spool import SpoolStatus
 
 log = structlog.get_logger()
 
@@ -95,6 +96,8 @@ class Webhooks:
         await asyncio.gather(
             *(endpoint.stop() for endpoint in removed), *(endpoint.change(plan) for endpoint, plan in changed)
         )
+        for endpoint in removed:
+            _tell_of_orphan(spool_path(self._options.folder, endpoint.plan.key), endpoint.status)
 
     async def stop(self) -> None:
         """End all of them; twice is safe."""
@@ -160,11 +163,15 @@ def _tell_of_orphans(folder: Path, keys: Collection[str]) -> None:
             status = spool.status()
         finally:
             spool.close()
-        if status.waiting or status.dead:
-            log.warning(
-                "an endpoint that is not configured any more has deliveries in its spool",
-                webhook=status.label,
-                waiting=status.waiting,
-                dead=status.dead,
-                file=str(path),
-            )
+        _tell_of_orphan(path, status)
+
+
+def _tell_of_orphan(path: Path, status: SpoolStatus) -> None:
+    if status.waiting or status.dead:
+        log.warning(
+            "an endpoint that is not configured any more has deliveries in its spool",
+            webhook=status.label,
+            waiting=status.waiting,
+            dead=status.dead,
+            file=str(path),
+        )

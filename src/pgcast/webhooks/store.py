@@ -7,6 +7,7 @@ it is said in the log with the file's name, and concerns this endpoint alone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -96,7 +97,7 @@ class Store:
 
     async def close(self) -> None:
         """Close the file once what runs has ended, or is given up; nothing may be called afterwards."""
-        closing = asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        closing = asyncio.get_running_loop().run_in_executor(self._thread, self._look_and_close)
         await asyncio.wait({closing}, timeout=_SLOW_S)
         self._thread.shutdown(wait=False)
 
@@ -142,6 +143,12 @@ class Store:
             reason=reason,
             file=str(aside),
         )
+
+    def _look_and_close(self) -> None:
+        if self._spool is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self.status = self._spool.status()
+        self._close()
 
     def _close(self) -> None:
         if self._spool is not None:
