@@ -54,6 +54,7 @@ def serve(dsn: str, file: Path, **environment: str) -> tuple[int, str]:
     ("item", "message"),
     [
         ({}, "CONFIGURATION_FILE: webhooks[0]: Object missing required field `config`"),
+        ({"config": {}}, "CONFIGURATION_FILE: webhooks[0].config: Object missing required field `endpoint`"),
         (
             {"config": {"endpoint": "http://127.0.0.1:1/secret"}},
             (
