@@ -78,6 +78,7 @@ class Pipeline:
         self.confirmed_at_s = 0.0
         self.is_standby = False
         self.slot_created = False
+        self.written = NO_LSN
         self.transactions = 0
         self.reconnects = 0
         self.relays = Relays()
@@ -187,6 +188,7 @@ class Pipeline:
         is_first = not self.epoch
         is_new = start.slot_created or epoch != self.epoch or start.has_forked
         self.slot_created = start.slot_created
+        self.written = start.written_lsn
         if epoch != self.epoch:
             self.relays.since = start.written_lsn
         if is_new:

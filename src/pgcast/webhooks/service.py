@@ -87,7 +87,10 @@ class Webhooks:
         for endpoint, plan in changed:
             self._rewire(endpoint, plan)
         for endpoint in added:
-            if self._pipeline.slot_created:  # nothing that an earlier run has stored can come again
+            # Nothing that an earlier run has stored can come again from a new slot. And a server that has not written
+            # so far yet is another one, or was restored: what it writes there is not what was stored.
+            written = max(self._pipeline.written, self._pipeline.progress.received)
+            if self._pipeline.slot_created or endpoint.intake.is_ahead_of(written):
                 endpoint.intake.lost()
             self._hub.sinks.add(endpoint.intake)
             self.endpoints[endpoint.plan.key] = endpoint
