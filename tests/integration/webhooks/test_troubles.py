@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import ipaddress
+import json
 import sqlite3
 import ssl
 import time
@@ -157,6 +158,20 @@ def test_a_restart_delivers_what_waited_and_repeats_nothing_that_arrived(publish
         assert [post.row_ids for post in receiver.accepted] == [[1], [2], [3]]
         refused, accepted = receiver.posts[1], receiver.accepted[1]
         assert (refused.id, refused.body) == (accepted.id, accepted.body)
+
+
+def test_what_waits_for_an_endpoint_that_is_not_configured_any_more_is_told_at_the_start(
+    published: Database, make_hooks: MakeHooks
+):
+    with Receiver(lambda _number, _post: 503) as receiver:
+        hooks = make_hooks(published, {"config": {"endpoint": receiver.url()}, "name": "old"})
+        published.execute("insert into todos values (1)")
+        receiver.wait_for_posts(1)
+        hooks.node.stop()
+        hooks.file.write_text(json.dumps({"webhooks": [{"config": {"endpoint": receiver.url()}, "name": "new"}]}))
+        hooks.node.start()
+        line = json.loads(hooks.wait_for_log("an endpoint that is not configured any more"))
+        assert (line["webhook"], line["waiting"], line["dead"]) == ("old", 1, 0)
 
 
 def test_a_database_that_was_restored_writes_other_changes_at_the_old_places(
