@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
@@ -20,6 +19,7 @@ import httpx
 from pgcast.webhooks.addresses import GuardedBackend, Refused, Unknown
 from pgcast.webhooks.retries import retry_after_s
 from pgcast.webhooks.signing import signature_headers
+from pgcast.webhooks.thread import LooseThread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,7 +90,7 @@ class Poster:
             # What the URL itself says is about this endpoint.
             *(pair for pair in headers.items() if not parsed.userinfo or pair[0].lower() != "authorization"),
         ]
-        self._lookups = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pgcast-look-up")
+        self._lookups = LooseThread("pgcast-look-up")
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls,
             max_connections=1,

@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import structlog
 
 from pgcast.webhooks.spool import Spool, SpoolDamaged, SpoolStatus, is_damage
+from pgcast.webhooks.thread import LooseThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class Store:
         self._limit_bytes = limit_bytes
         self._label = label
         self._spool: Spool | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pgcast-spool")
+        self._thread = LooseThread("pgcast-spool")
         self._said_at_s = -_REPEAT_S
         self._looked_at_s = -_STATUS_S
 
