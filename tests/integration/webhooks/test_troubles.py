@@ -227,6 +227,7 @@ def test_what_does_not_fit_into_memory_meanwhile_is_delivered_after_a_restart(
         spool.rmdir()
         spool.write_bytes(kept)
         hooks.wait_for_log("restart pgcast")
+        assert hooks.metric("pgcast_webhook_skipped_changes", "mine") >= 1
         hooks.node.stop()
         hooks.node.start()
         while receiver.accepted[-1].row_ids[-1] != 112:
