@@ -129,14 +129,15 @@ def test_a_full_spool_loses_its_oldest_and_says_so(published: Database, make_hoo
         published.execute("insert into todos select n, repeat('x', 10000) from generate_series(1, 200) n")
         line = hooks.wait_for_log("a webhook's spool is full")
         assert "PGCAST_WEBHOOK_SPOOL_MB" in line
-        while (lost := hooks.metric("pgcast_webhook_lost_changes_total", "mine")) < 90:
+        while hooks.metric("pgcast_webhook_lost_changes_total", "mine") < 90:
             time.sleep(0.05)
-        assert lost < 130
         assert hooks.metric("pgcast_webhook_spool_bytes", "mine") <= 1 << 20
         receiver.answer = lambda _number, _post: 204
         while not receiver.accepted or receiver.accepted[-1].row_ids[-1] != 200:
             receiver.wait_for(len(receiver.accepted) + 1)
         got = [number for post in receiver.accepted for number in post.row_ids]
+        lost = hooks.metric("pgcast_webhook_lost_changes_total", "mine")
+        assert 90 <= lost < 130
         assert got[-1] == 200
         assert len(got) >= 200 - lost
         assert got == sorted(got)
@@ -232,7 +233,8 @@ def test_what_does_not_fit_into_memory_meanwhile_is_delivered_after_a_restart(
         hooks.node.start()
         while receiver.accepted[-1].row_ids[-1] != 112:
             receiver.wait_for(len(receiver.accepted) + 1)
-        assert [number for post in receiver.accepted for number in post.row_ids] == list(range(1, 113))
+        by_id = {post.id: post.row_ids for post in receiver.accepted}  # on a busy machine an answer may be late
+        assert [number for rows in by_id.values() for number in rows] == list(range(1, 113)), hooks.node.log()
 
 
 def test_a_spool_that_is_away_for_too_long_does_not_hold_the_wal_for_ever(published: Database, make_hooks: MakeHooks):
