@@ -61,7 +61,6 @@ TESTED_ELSEWHERE = {
     "postgres/types.py": "tests/integration/postgres/test_catalog.py",
     "webhooks/courier.py": "tests/integration/webhooks/test_delivery.py",
     "webhooks/metrics.py": "tests/integration/webhooks/test_delivery.py",
-    "webhooks/service.py": "tests/integration/webhooks/test_configuration.py",
     "webhooks/store.py": "tests/integration/webhooks/test_troubles.py",
 }
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pgcast.webhooks.addresses import AddressRules
 
+_AGENT: Final = f"pgcast/{version('pgcast')}"
 _ANSWER_BYTES: Final = 64 << 10
 _KEEP_S: Final = 30.0
 _GONE: Final = 410
@@ -84,7 +85,7 @@ class Poster:
         self._waits = {"timeout": {"connect": timeout_s}}
         self._headers = [
             ("Host", parsed.netloc.decode("ascii")),
-            ("User-Agent", f"pgcast/{version('pgcast')}"),
+            ("User-Agent", _AGENT),
             ("Content-Type", "application/json"),
             *([("Authorization", _basic(parsed))] if parsed.userinfo else []),
             # What the URL itself says is about this endpoint.
