@@ -85,8 +85,8 @@ class Poster:
         self._waits = {"timeout": {"connect": timeout_s}}
         self._headers = [
             ("Host", parsed.netloc.decode("ascii")),
-            ("User-Agent", _AGENT),
             ("Content-Type", "application/json"),
+            *([] if any(name.lower() == "user-agent" for name in headers) else [("User-Agent", _AGENT)]),
             *([("Authorization", _basic(parsed))] if parsed.userinfo else []),
             # What the URL itself says is about this endpoint.
             *(pair for pair in headers.items() if not parsed.userinfo or pair[0].lower() != "authorization"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 
 import pytest
 
@@ -13,6 +14,8 @@ from pgcast.webhooks.addresses import parse_rules
 from pgcast.webhooks.posting import Delivered, Failed, Poster
 
 TIMEOUT_S = 0.3
+
+HEADERS = MappingProxyType({"X-Key": "secret"})
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -34,7 +37,9 @@ def answering(answer: bytes, *, then_s: float = 0.0) -> Handler:
     return handle
 
 
-async def post_to(handler: Handler, *, attempts: int = 1) -> tuple[int, list[Delivered | Failed]]:
+async def post_to(
+    handler: Handler, *, attempts: int = 1, headers: Mapping[str, str] = HEADERS
+) -> tuple[int, list[Delivered | Failed]]:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             await handler(reader, writer)
@@ -43,7 +48,7 @@ async def post_to(handler: Handler, *, attempts: int = 1) -> tuple[int, list[Del
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     port = int(server.sockets[0].getsockname()[1])
     url = f"http://127.0.0.1:{port}/secret-path?token=secret"
-    poster = Poster(url, {"X-Key": "secret"}, [], parse_rules(["127.0.0.1"]), ssl.create_default_context(), TIMEOUT_S)
+    poster = Poster(url, headers, [], parse_rules(["127.0.0.1"]), ssl.create_default_context(), TIMEOUT_S)
     try:
         return port, [await poster.post("msg_1", b"{}") for _ in range(attempts)]
     finally:
@@ -118,3 +123,17 @@ async def test_an_endpoint_that_says_nothing_or_goes_is_tried_again():
     assert (await post_to(hang, attempts=2))[1] == [Failed(f"no answer within {TIMEOUT_S} s")] * 2
     port, outcomes = await post_to(answering(b""))
     assert outcomes == [Failed(f"the connection to 127.0.0.1 port {port} broke before the answer")]
+
+
+@pytest.mark.parametrize(("headers", "agent"), [({}, "pgcast/"), ({"user-agent": "Mine"}, "Mine")])
+async def test_who_posts_is_said_once(headers: dict[str, str], agent: str):
+    asked: list[bytes] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await read_request(reader))
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await writer.drain()
+
+    await post_to(note, headers=headers)
+    (line,) = [line for line in asked[0].decode().splitlines() if line.lower().startswith("user-agent:")]
+    assert line.partition(": ")[2].startswith(agent)
