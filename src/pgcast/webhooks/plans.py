@@ -21,6 +21,7 @@ from pgcast.model.binding import Binding
 from pgcast.model.change import Kind
 from pgcast.model.errors import BindingError, SettingsError
 from pgcast.model.webhook import decode_secret
+from pgcast.webhooks.addresses import ascii_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,8 +128,7 @@ def _secrets(items: Sequence[Webhook]) -> tuple[str, ...]:
 
 def _check_address(webhook: Webhook, rules: AddressRules) -> None:
     try:
-        url = httpx.URL(webhook.endpoint)
-        rules.check_host(url.host)
+        rules.check_host(ascii_host(httpx.URL(webhook.endpoint)))
     except (httpx.InvalidURL, UnicodeError):  # the latter comes from names that IDNA cannot read
         raise _wrong(webhook, "config.endpoint", "expected a URL such as https://hooks.example.com/orders") from None
     except httpcore.ConnectError as error:

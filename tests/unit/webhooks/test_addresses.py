@@ -19,6 +19,7 @@ INNER = (
     *("224.0.0.1", "255.255.255.255", "198.18.0.1", "192.0.2.1"),
     *("::1", "::", "fe80::1", "fd00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1"),
     *("64:ff9b::7f00:1", "64:ff9b:1::1", "2002:7f00:1::1", "2002:808:808::1"),
+    *("::ffff:0:7f00:1", "::ffff:0:a00:1", "fec0::1", "3fff::1", "5f00::1"),
 )
 
 
@@ -33,11 +34,10 @@ def test_all_others_are_refused_in_whatever_form(address: str):
 
 
 def test_hosts_addresses_and_networks_can_be_allowed():
-    rules = parse_rules(
-        ["Hooks.Internal", "h\u00fcks_1.internal.", " 10.1.0.0/16", "::1", "[fd00::]", "192.168.1.7/24"]
-    )
+    rules = parse_rules(["Hooks.Internal", "h\u00fcks.internal.", " 10.1.0.0/16", "::1", "[fd00::]", "192.168.1.7/24"])
     assert rules.allows("hooks.internal", ip_address("127.0.0.1"))
     assert rules.allows("HOOKS.internal.", ip_address("127.0.0.1"))
+    assert rules.allows("xn--hks-hoa.internal", ip_address("127.0.0.1")), "as it is looked up"
     assert not rules.allows("other.internal", ip_address("127.0.0.1"))
     assert rules.allows("x", ip_address("10.1.255.1"))
     assert rules.allows("x", ip_address("::ffff:10.1.0.1"))
@@ -47,7 +47,9 @@ def test_hosts_addresses_and_networks_can_be_allowed():
     assert rules.allows("x", ip_address("192.168.1.1"))
 
 
-@pytest.mark.parametrize("item", ["", "a/b", "10.0.0.0/33", "host:80", "a b", "*", "*.internal", "http://x"])
+@pytest.mark.parametrize(
+    "item", ["", "a/b", "10.0.0.0/33", "host:80", "a b", "*", "h\u00fcks_1", "xn--", "*.internal", "http://x"]
+)
 def test_what_is_none_of_them_is_named(item: str):
     with pytest.raises(SettingsError, match="PGCAST_WEBHOOK_ALLOW: neither a host name nor an address or a network"):
         parse_rules([item])
