@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -146,6 +148,16 @@ def test_an_endpoint_that_is_taken_out_keeps_what_waits_and_is_told_of(
     assert [post.row_ids for post in receiver.wait_for(2)] == [[1], [3]]
 
 
+@pytest.fixture
+def _garbage_as_before() -> Iterator[None]:
+    """A server sets the collector to its own taste, and this one runs in our process."""
+    thresholds = gc.get_threshold()
+    yield
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("_garbage_as_before")
 async def test_a_reload_that_is_wanted_before_the_server_is_up_is_not_forgotten(published: Database, tmp_path: Path):
     file = tmp_path / "configuration.json"
     file.write_text("{}")
