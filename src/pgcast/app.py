@@ -35,14 +35,14 @@ from pgcast.postgres.observer import PostgresObserver
 from pgcast.postgres.policies import PostgresPolicies
 from pgcast.postgres.replication import ReplicationSource
 from pgcast.settings import IGNORED, IpVersion, LegacyValues, ResumeBy, Settings, ignored_variables
-from pgcast.sockets.handshake import Admission, Refusal, TokenDoorkeeper
+from pgcast.sockets.handshake import PATHS, Admission, Refusal, TokenDoorkeeper
 from pgcast.sockets.listening import BACKLOG, listen, raise_file_limit
 from pgcast.sockets.options import SocketOptions
 from pgcast.sockets.protocol import Connection, close_idle
 from pgcast.state import NodeState
 from pgcast.web.broadcast import BroadcastRoute, HttpLimits
 from pgcast.web.forwarded import Forwarded
-from pgcast.web.routes import make_web, metrics_route
+from pgcast.web.routes import make_web, metrics_route, websocket_routes
 from pgcast.web.tls import keep_renewed, server_context
 from pgcast.webhooks.addresses import parse_rules
 from pgcast.webhooks.metrics import WebhookCollector
@@ -227,6 +227,7 @@ async def carried(settings: Settings, routes: Sequence[BaseRoute] = ()) -> Async
     registry.register(WebhookCollector(webhooks))
     ours = [
         _broadcast_route(node, settings),
+        *websocket_routes(PATHS),
         *([metrics_route(registry)] if settings.exposes_metrics else []),
     ]
     try:

@@ -176,7 +176,9 @@ class Settings(BaseSettings):
     private_only: bool = Field(
         default=False, alias="PGCAST_PRIVATE_ONLY", description="true: refuse joins of channels that are not private"
     )
-    max_connections: int = Field(16_384, alias="MAX_CONNECTIONS", ge=1, description="WebSocket connections")
+    max_connections: int = Field(
+        16_384, alias="MAX_CONNECTIONS", ge=0, description="WebSocket connections; 0: no limit"
+    )
     max_channels: int = Field(
         1000, alias="PGCAST_MAX_CHANNELS", ge=0, description="channels per connection; 0: no limit"
     )

@@ -102,7 +102,7 @@ def test_a_slot_name_is_lower_cased_and_checked():
         {"PORT": "65536"},
         {"DB_PORT": "0"},
         {"DB_SSL": "maybe"},
-        {"MAX_CONNECTIONS": "0"},
+        {"MAX_CONNECTIONS": "-1"},
         {"PGCAST_WINDOW_S": "0"},
         {"PGCAST_IDLE_S": "-1"},
         {"PGCAST_LOG": "loud"},

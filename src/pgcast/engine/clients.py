@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pgcast.channels.session import Session
     from pgcast.engine.acknowledged import Identity, Memory
     from pgcast.engine.authorization import Authorization
+    from pgcast.engine.dropped import Dropped
     from pgcast.engine.expiry import Expiries
     from pgcast.engine.groups import Member
     from pgcast.engine.hub import Hub
@@ -86,6 +87,7 @@ class Surroundings:
     expiries: Expiries[Expiring]
     joins: Rate
     limited: Counter[str]
+    dropped: Dropped
     clock: Callable[[], float]  # asking asyncio for the loop each time costs a system call on Python 3.11
 
 
@@ -148,17 +150,17 @@ class Client:
 
     def receive_text(self, text: str | bytes) -> None:
         """Take a text message."""
-        malformed = self.session.malformed
-        self._perform(self.session.receive_text(text, self._around.clock()))
-        if self.session.malformed != malformed:
-            log.info("message dropped", reason=self.session.malformed_reason)
+        session = self.session
+        self._perform(session.receive_text(text, self._around.clock()))
+        if session.malformed or session.ignored:
+            self._around.dropped.note(session)
 
     def receive_binary(self, data: bytes) -> None:
         """Take a binary message."""
-        malformed = self.session.malformed
-        self._perform(self.session.receive_binary(data, self._around.clock()))
-        if self.session.malformed != malformed:
-            log.info("message dropped", reason=self.session.malformed_reason)
+        session = self.session
+        self._perform(session.receive_binary(data, self._around.clock()))
+        if session.malformed or session.ignored:
+            self._around.dropped.note(session)
 
     def receive_pong(self, data: bytes) -> None:
         """Take a pong: the client has received everything that was written before the ping it answers."""
