@@ -10,11 +10,8 @@ import contextlib
 import secrets
 from typing import TYPE_CHECKING, Final, Literal, Self
 
-import structlog
-
 from pgcast.api.changes import Change
 from pgcast.api.inbox import Inbox
-from pgcast.api.logs import log_to_standard_logging
 from pgcast.api.wishes import entries_for
 from pgcast.changes.payload import Payloads
 from pgcast.engine.backoff import Backoff
@@ -22,6 +19,7 @@ from pgcast.engine.hub import HubLimits
 from pgcast.engine.node import Node, NodeLimits
 from pgcast.engine.ports import Database
 from pgcast.engine.watch import LagLimits
+from pgcast.logs import get_logger
 from pgcast.model.errors import GapDetected, SettingsError
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import parse_target
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 
     from pgcast.api.changes import Event
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 DEFAULT_EVENTS: Final[tuple[Event, ...]] = ("INSERT", "UPDATE", "DELETE")
 DEFAULT_PUBLICATIONS: Final = ("supabase_realtime",)
@@ -162,7 +160,6 @@ async def listening(
     publications: Sequence[str],
 ) -> AsyncIterator[tuple[Node, Inbox]]:
     """Run a node with one inbox; the arguments are those of `listen`."""
-    log_to_standard_logging()
     database = _database(dsn, slot, publications)
     limits = NodeLimits(hub=HubLimits(window_bytes=0, window_s=0), lag=LagLimits(warn_bytes=_WARN_BYTES))
     node = Node(database, Payloads(), limits, Backoff(*_BACKOFF_S))

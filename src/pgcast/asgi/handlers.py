@@ -9,11 +9,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import structlog
-
 from pgcast.api import PlainChange
 from pgcast.api.inbox import Inbox
 from pgcast.api.wishes import entries_for
+from pgcast.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     Function = Callable[[PlainChange], Awaitable[None]]
     WhenGap = Callable[[], Awaitable[None]]
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

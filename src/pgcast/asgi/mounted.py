@@ -11,15 +11,13 @@ import contextlib
 import inspect
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-import structlog
-
 from pgcast.api.listening import DEFAULT_EVENTS
-from pgcast.api.logs import log_to_standard_logging
 from pgcast.app import Carried, carried
 from pgcast.asgi.fast import FastWebSockets
 from pgcast.asgi.handlers import ChangeHandler, begin
 from pgcast.asgi.lifespan import Lifespan
 from pgcast.asgi.websocket import serve_websocket
+from pgcast.logs import get_logger
 from pgcast.model.errors import SettingsError
 from pgcast.settings import read_settings
 from pgcast.sockets.protocol import close_idle
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
 
     AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 DEFAULT_PATH: Final = "/realtime/v1"
 _STANDALONE_PATH: Final = "/realtime/v1/websocket"
@@ -130,7 +128,6 @@ class MountedServer:
         """
         if self._stack is not None:
             raise SettingsError("the mounted server runs already", hint="one lifespan, or one call of start, is enough")
-        log_to_standard_logging()
         async with contextlib.AsyncExitStack() as stack:
             inside = await stack.enter_async_context(carried(self._settings))
             for handler in self._handlers:

@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from pgcast.asgi.outlet import AsgiOutlet
+from pgcast.logs import get_logger
 from pgcast.sockets.handshake import Admission
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _TOO_LARGE = 1009
 _RESTART = 1012

@@ -7,8 +7,8 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import httpx
-import structlog
 
+from pgcast.logs import get_logger
 from pgcast.webhooks.endpoint import Endpoint
 from pgcast.webhooks.folder import FolderLock, make_folder, spool_files
 from pgcast.webhooks.plans import plans_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pgcast.model.webhook import Webhook
     from pgcast.webhooks.plans import Plan, WebhookOptions
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 class Webhooks:

@@ -12,15 +12,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import structlog
-
+from pgcast.logs import get_logger
 from pgcast.webhooks.spool import Spool, SpoolDamaged, SpoolStatus, is_damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 Result = TypeVar("Result")
 
