@@ -51,6 +51,21 @@ def test_by_hand_any_thread_may_acknowledge(published: Database):
         assert ids(changes, 1) == [3]
 
 
+def test_two_threads_cannot_read_at_once(published: Database):
+    read: list[int] = []
+    with pgcast.listen_sync(published.dsn) as changes:
+        first = threading.Thread(target=lambda: read.extend(ids(changes, 1)))
+        first.start()
+        time.sleep(0.2)
+        with pytest.raises(RuntimeError, match="two threads"):
+            next(changes)
+        published.execute("insert into todos values (1)")
+        first.join(20)
+        assert read == [1]
+        published.execute("insert into todos values (2)")
+        assert ids(changes, 1) == [2], "one after the other they may"
+
+
 def test_iterating_ends_with_the_block(published: Database):
     with pgcast.listen_sync(published.dsn) as changes:
         pass

@@ -244,6 +244,34 @@ async def test_a_handler_that_fails_or_hangs_concerns_no_other(published: Databa
     assert failures[0].exc_info is not None
 
 
+@pytest.mark.parametrize("comes_back", [True, False])
+async def test_a_handler_that_swallows_its_cancellation_does_not_keep_the_server(
+    published: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, comes_back: bool
+):
+    monkeypatch.setattr("pgcast.asgi.handlers._STOP_S", 0.2)
+    server = pgcast.MountedServer(DATABASE_URL=published.dsn, **EVERYBODY)
+    log = Log()
+    end = asyncio.Event()
+
+    @server.on("todos")
+    async def stubborn(change: pgcast.PlainChange) -> None:
+        log.note(change)
+        while not end.is_set():
+            try:
+                await end.wait()
+            except asyncio.CancelledError:
+                if comes_back:
+                    return
+
+    async with asyncio.timeout(DEADLINE_S):
+        async with server:
+            await run(published, "insert into todos values (1)")
+            await log.has(1)
+    assert ("a handler does not end" in caplog.text) is not comes_back
+    end.set()
+    await asyncio.sleep(0)
+
+
 async def test_a_handler_is_called_for_what_commits_from_now_on_also_when_the_slot_brings_older_things(
     published: Database,
 ):
@@ -302,6 +330,36 @@ class RealtimeGuard:
 
     async def __aexit__(self, *exc: object) -> None:
         return None
+
+
+def test_what_a_handler_cannot_ask_for_is_said_where_it_is_registered():
+    server = pgcast.MountedServer(DATABASE_URL="postgresql:///none", **EVERYBODY)
+
+    async def handler(change: pgcast.PlainChange) -> None: ...
+
+    def not_async() -> None: ...
+
+    server.on("todos", events="INSERT")(handler)  # type: ignore[arg-type]
+    with pytest.raises(pgcast.BindingError, match="'insert'"):
+        server.on("todos", events=["insert"])  # type: ignore[list-item]
+    with pytest.raises(pgcast.SettingsError, match="tables: expected text"):
+        server.on(None)  # type: ignore[arg-type]
+    with pytest.raises(pgcast.SettingsError, match="filter: expected text"):
+        server.on("todos", filter=5)  # type: ignore[arg-type]
+    with pytest.raises(pgcast.SettingsError, match="when_gap is an async function"):
+        server.on("todos", when_gap=not_async)  # type: ignore[arg-type]
+    with pytest.raises(pgcast.SettingsError, match="a handler is an async function"):
+        server.on("todos")(not_async)  # type: ignore[type-var]
+
+
+async def test_a_handler_whose_table_is_not_there_is_named(published: Database):
+    server = pgcast.MountedServer(DATABASE_URL=published.dsn, **EVERYBODY)
+
+    @server.on("nowhere")
+    async def notes(change: pgcast.PlainChange) -> None: ...
+
+    with pytest.raises(pgcast.BindingError, match=r"handler .*notes: public\.nowhere"):
+        await server.start()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ import contextlib
 import inspect
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
+from pgcast.api.arguments import check_text, texts_of
 from pgcast.api.listening import DEFAULT_EVENTS
+from pgcast.api.wishes import kinds_of
 from pgcast.app import Carried, carried
 from pgcast.asgi.fast import FastWebSockets
 from pgcast.asgi.handlers import ChangeHandler, begin
@@ -99,17 +101,21 @@ class MountedServer:
             when_gap: An async function that is called where changes were passed over or lost.
 
         Raises:
-            SettingsError: The function is not async, or the server runs already.
+            SettingsError: A function is not async, the server runs already, or an argument is of another type.
+            BindingError: One of the events is none.
         """
+        names = texts_of("tables", tables)
+        kinds = kinds_of(texts_of("events", events))
+        if filter is not None:
+            check_text("filter", filter)
+        if when_gap is not None:
+            _check_async("when_gap", when_gap)
 
         def register(function: F) -> F:
-            is_async: bool = inspect.iscoroutinefunction(function)
-            if not is_async:
-                raise SettingsError(f"a handler is an async function (found {function!r})")
+            _check_async("a handler", function)
             if self._inside is not None:
                 raise SettingsError("the server runs already: register handlers before it starts")
-            names = (tables,) if isinstance(tables, str) else tuple(tables)
-            self._handlers.append(ChangeHandler(function, names, tuple(events), filter, when_gap))
+            self._handlers.append(ChangeHandler(function, names, kinds, filter, when_gap))
             return function
 
         return register
@@ -161,6 +167,12 @@ class MountedServer:
     def below(self, path: str) -> str | None:
         """Return a path without ours before it; None where it is none of ours."""
         return path.removeprefix(self.path) if path.startswith(f"{self.path}/") else None
+
+
+def _check_async(what: str, function: object) -> None:
+    is_async: bool = inspect.iscoroutinefunction(function)
+    if not is_async:
+        raise SettingsError(f"{what} is an async function (found {function!r})")
 
 
 class Wrapped:
