@@ -8,6 +8,7 @@ import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import django
 import httpx
 import pytest
@@ -215,6 +216,46 @@ async def test_a_database_that_cannot_be_followed_stops_the_application_with_the
     assert log.noted == ["up", "down"], "what the application had begun was ended"
 
 
+async def test_a_connection_that_a_test_client_ends_ends_quietly(published: Database):
+    """As Starlette's TestClient does it: a disconnect, and the cancellation of its scope soon after."""
+    server = pgcast.MountedServer(DATABASE_URL=published.dsn, **EVERYBODY)
+    app = server.wrap(fastapi_app(Log()))  # type: ignore[arg-type]
+    path = "/realtime/v1/websocket"
+    async with server:
+        for turns in range(12):
+            events = iter(["websocket.connect", "websocket.disconnect"])
+            with anyio.CancelScope() as scope:
+
+                def cancel(turns: int, scope: anyio.CancelScope = scope) -> None:
+                    if turns:
+                        asyncio.get_running_loop().call_soon(cancel, turns - 1)
+                    else:
+                        scope.cancel()
+
+                async def receive(turns: int = turns, events: Any = events, cancel: Any = cancel) -> dict[str, Any]:
+                    event = next(events)
+                    if event == "websocket.disconnect":
+                        asyncio.get_running_loop().call_soon(cancel, turns)
+                    return {"type": event}
+
+                async def send(event: Any) -> None: ...
+
+                await app({"type": "websocket", "path": path, "query_string": b"", "headers": []}, receive, send)
+                await anyio.sleep_forever()
+            assert scope.cancelled_caught
+
+
+async def test_a_second_process_is_told_that_one_alone_can_carry_the_server(
+    published: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pgcast.engine.node._BUSY_S", 0.1)
+    async with pgcast.MountedServer(DATABASE_URL=published.dsn, **EVERYBODY):
+        second = pgcast.MountedServer(DATABASE_URL=published.dsn, **EVERYBODY)
+        with pytest.raises(pgcast.DatabaseError, match="is active for PID") as raised:
+            await second.start()
+    assert "with several workers, run one" in raised.value.hint
+
+
 async def test_a_handler_that_fails_or_hangs_concerns_no_other(published: Database, caplog: Any):
     server = pgcast.MountedServer(DATABASE_URL=published.dsn, **EVERYBODY)
     log = Log()
@@ -368,12 +409,14 @@ async def test_a_handler_whose_table_is_not_there_is_named(published: Database):
         ({}, "JWT_SECRET"),
         ({"SECURE_CHANNELS": "false", "PORT": "much"}, "PORT"),
         ({"SECURE_CHANNELS": "false", "path": "realtime/"}, "path"),
+        ({"SECURE_CHANNELS": "false", "path": None}, "path: expected text"),
+        ({"SECURE_CHANNELS": "false", "DATABASE_URL": None}, "DATABASE_URL: expected text (found None)"),
     ],
     ids=str,
 )
-def test_settings_that_cannot_be_used_are_named(variables: dict[str, str], words: str):
+def test_settings_that_cannot_be_used_are_named(variables: dict[str, Any], words: str):
     with pytest.raises(pgcast.SettingsError) as raised:
-        pgcast.MountedServer(**variables)  # type: ignore[arg-type]
+        pgcast.MountedServer(**variables)
     assert words in f"{raised.value.message} {raised.value.hint}"
 
 

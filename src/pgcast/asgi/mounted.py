@@ -20,7 +20,7 @@ from pgcast.asgi.handlers import ChangeHandler, begin
 from pgcast.asgi.lifespan import Lifespan
 from pgcast.asgi.websocket import serve_websocket
 from pgcast.logs import get_logger
-from pgcast.model.errors import SettingsError
+from pgcast.model.errors import SettingsError, SlotBusy
 from pgcast.settings import read_settings
 from pgcast.sockets.protocol import close_idle
 
@@ -39,6 +39,9 @@ log = get_logger(__name__)
 
 DEFAULT_PATH: Final = "/realtime/v1"
 _STANDALONE_PATH: Final = "/realtime/v1/websocket"
+_ONE_PROCESS: Final = (
+    "one process alone can carry the server: with several workers, run one, or `pgcast serve` beside the application"
+)
 
 F = TypeVar("F", bound="Function")
 
@@ -60,6 +63,10 @@ class MountedServer:
     """
 
     def __init__(self, *, path: str = DEFAULT_PATH, **variables: str) -> None:
+        check_text("path", path)
+        for name, value in variables.items():
+            if value is None:
+                raise SettingsError(f"{name}: expected text (found None)", hint="leave it out for its default")
         if path.endswith("/") or (path and not path.startswith("/")):
             raise SettingsError(f"path: expected something like {DEFAULT_PATH} (found {path[:80]!r})")
         self._settings = read_settings(variables)
@@ -134,6 +141,12 @@ class MountedServer:
         """
         if self._stack is not None:
             raise SettingsError("the mounted server runs already", hint="one lifespan, or one call of start, is enough")
+        try:
+            self._inside, self._stack = await self._open()
+        except SlotBusy as error:
+            raise SlotBusy(error.message, hint=f"{_ONE_PROCESS}. Otherwise: {error.hint}") from error
+
+    async def _open(self) -> tuple[Carried, contextlib.AsyncExitStack]:
         async with contextlib.AsyncExitStack() as stack:
             inside = await stack.enter_async_context(carried(self._settings))
             for handler in self._handlers:
@@ -143,8 +156,7 @@ class MountedServer:
             stack.callback(idle.cancel)
             FastWebSockets.mounted[self] = asyncio.get_running_loop()
             stack.callback(FastWebSockets.mounted.pop, self)
-            self._inside = inside
-            self._stack = stack.pop_all()
+            return inside, stack.pop_all()
 
     async def stop(self) -> None:
         """Stop; twice is safe."""
