@@ -16,6 +16,7 @@ from pgcast.api.listening import (
     gap,
     listening,
 )
+from pgcast.model.errors import ConnectionFailed
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -158,10 +159,15 @@ class _Worker:
         """
         self._thread.start()
         try:
-            self._is_ready.wait(_START_S)
+            is_ready = self._is_ready.wait(_START_S)
         except BaseException:
             self.stop()
             raise
+        if not is_ready:
+            self.stop()
+            raise ConnectionFailed(
+                f"no replication stream within {_START_S:g} s", hint="pgcast doctor looks for the cause"
+            )
         if self._error is not None:
             self._thread.join(_STOP_S)
             raise self._error
