@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -20,9 +19,6 @@ from chromium import PROGRAM, Chromium
 from fix_clients import installed
 from fix_demo import Demo
 from realtime_client import RealtimeClient
-
-if TYPE_CHECKING:
-    pass
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples/01-browser"
