@@ -256,6 +256,24 @@ async def test_a_second_process_is_told_that_one_alone_can_carry_the_server(
     assert "with several workers, run one" in raised.value.hint
 
 
+async def test_a_server_starts_once_and_knows_its_handlers_by_then(published: Database):
+    server = pgcast.MountedServer(DATABASE_URL=published.dsn, **EVERYBODY)
+
+    async def handler(change: pgcast.PlainChange) -> None: ...
+
+    first = asyncio.create_task(server.start())
+    await asyncio.sleep(0)
+    with pytest.raises(pgcast.SettingsError, match="runs already"):
+        await server.start()
+    with pytest.raises(pgcast.SettingsError, match="before it starts"):
+        server.on("todos")(handler)
+    await first
+    await server.stop()
+    server.on("todos")(handler)
+    async with server:
+        assert server.inside is not None
+
+
 async def test_a_handler_that_fails_or_hangs_concerns_no_other(published: Database, caplog: Any):
     server = pgcast.MountedServer(DATABASE_URL=published.dsn, **EVERYBODY)
     log = Log()

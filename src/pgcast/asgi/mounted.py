@@ -81,6 +81,7 @@ class MountedServer:
         self._handlers: list[ChangeHandler] = []
         self._inside: Carried | None = None
         self._stack: contextlib.AsyncExitStack | None = None
+        self._is_starting = False
 
     @property
     def inside(self) -> Carried | None:
@@ -120,7 +121,7 @@ class MountedServer:
 
         def register(function: F) -> F:
             _check_async("a handler", function)
-            if self._inside is not None:
+            if self._inside is not None or self._is_starting:
                 raise SettingsError("the server runs already: register handlers before it starts")
             self._handlers.append(ChangeHandler(function, names, kinds, filter, when_gap))
             return function
@@ -139,12 +140,15 @@ class MountedServer:
             BindingError: What a handler wants cannot be served.
             DatabaseError: The replication stream cannot be opened; the subclass says why.
         """
-        if self._stack is not None:
+        if self._stack is not None or self._is_starting:
             raise SettingsError("the mounted server runs already", hint="one lifespan, or one call of start, is enough")
+        self._is_starting = True
         try:
             self._inside, self._stack = await self._open()
         except SlotBusy as error:
             raise SlotBusy(error.message, hint=f"{_ONE_PROCESS}. Otherwise: {error.hint}") from error
+        finally:
+            self._is_starting = False
 
     async def _open(self) -> tuple[Carried, contextlib.AsyncExitStack]:
         async with contextlib.AsyncExitStack() as stack:
