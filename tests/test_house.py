@@ -136,6 +136,12 @@ def test_only_commands_print():
             assert not re.search(r"^\s*print\(", text_of(SOURCE / module), re.MULTILINE), module
 
 
+def test_only_the_commands_know_where_the_log_goes():
+    for module in MODULES:
+        if module not in {"logs.py", "cli/logs.py"}:
+            assert "structlog" not in text_of(SOURCE / module), f"{module}: log = get_logger(__name__), of pgcast.logs"
+
+
 def test_nothing_is_left_to_be_done():
     mark = re.compile(r"\b(TO" + r"DO|FIX" + r"ME)\b")
     assert [named(path) for path in tracked() if mark.search(text_of(path))] == []

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
 import uvicorn
 
 from pgcast.auth.proxies import TrustedProxies
@@ -28,6 +27,7 @@ from pgcast.engine.node import Node, NodeLimits
 from pgcast.engine.ports import Database
 from pgcast.engine.watch import LagLimits
 from pgcast.jwks import authenticator_by
+from pgcast.logs import get_logger
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import Target, parse_target
 from pgcast.postgres.messages import PostgresMessages
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from pgcast.sockets.handshake import Doorkeeper
     from pgcast.sockets.protocol import Switchboard
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _MB = 1 << 20
 _GRACE_S = 10

@@ -116,6 +116,7 @@ def _is_for_others(name: str, value: str) -> bool:
 
 def _nearest(name: str, names: Collection[str]) -> str:
     """Return the known name that was most likely meant; empty when none is near."""
+    name = name.upper()  # Python programs like small letters
     bare = name.removeprefix(PREFIX)
     for same in (bare, PREFIX + bare):
         if same in names:

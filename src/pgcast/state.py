@@ -13,9 +13,9 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import structlog
 
 from pgcast.engine.floor import Floor
+from pgcast.logs import get_logger
 from pgcast.model.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pgcast.engine.node import Node
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _NAME = "pgcast-state.json"
 _VERSION = 1

@@ -123,6 +123,7 @@ def test_one_that_is_near_nothing_is_refused_without_a_guess():
 
 def test_an_unknown_option_is_refused_whatever_its_prefix():
     assert wrong({"PRT": "1"}).message == "PRT is no setting of pgcast; did you mean PORT?"
+    assert wrong({"port": "1"}).message == "port is no setting of pgcast; did you mean PORT?"
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
+from pgcast.logs import get_logger
 from pgcast.webhooks.courier import GONE, Courier, Tally
 from pgcast.webhooks.folder import spool_path
 from pgcast.webhooks.intake import Intake
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from pgcast.webhooks.plans import Plan, WebhookOptions
     from pgcast.webhooks.spool import SpoolStatus
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _LOOK_S: Final = 1.0
 _GATHER_S: Final = 0.01  # many small transactions are stored together: each storing costs the loop a little time

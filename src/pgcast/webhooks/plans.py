@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import httpcore
 import httpx
-import structlog
 
 from pgcast.engine.bindings import has_table
 from pgcast.engine.joins import ALL_KINDS, entries_of
+from pgcast.logs import get_logger
 from pgcast.matching.index import Entry
 from pgcast.model.binding import Binding
 from pgcast.model.change import Kind
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pgcast.model.webhook import Webhook
     from pgcast.webhooks.addresses import AddressRules
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _WHY: Final = ". Exception: "
 

@@ -7,8 +7,8 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import httpx
-import structlog
 
+from pgcast.logs import get_logger
 from pgcast.model.errors import SettingsError
 from pgcast.webhooks.endpoint import Endpoint
 from pgcast.webhooks.folder import FolderLock, make_folder, spool_files, spool_path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pgcast.webhooks.plans import Plan, WebhookOptions
     from pgcast.webhooks.spool import SpoolStatus
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 class Webhooks:

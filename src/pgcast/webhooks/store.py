@@ -12,8 +12,7 @@ import sqlite3
 import time
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import structlog
-
+from pgcast.logs import get_logger
 from pgcast.webhooks.spool import Spool, SpoolDamaged, SpoolStatus, is_damage
 from pgcast.webhooks.thread import LooseThread
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 Result = TypeVar("Result")
 
