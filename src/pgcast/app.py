@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
 import uvicorn
 
 from pgcast.auth.proxies import TrustedProxies
@@ -28,6 +27,7 @@ from pgcast.engine.node import Node, NodeLimits
 from pgcast.engine.ports import Database
 from pgcast.engine.watch import LagLimits
 from pgcast.jwks import authenticator_by
+from pgcast.logs import get_logger
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import Target, parse_target
 from pgcast.postgres.messages import PostgresMessages
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from pgcast.sockets.handshake import Doorkeeper
     from pgcast.sockets.protocol import Switchboard
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _MB = 1 << 20
 _GRACE_S = 10
@@ -263,6 +263,7 @@ class Server:
         self._running: asyncio.Task[None] | None = None
         self._is_stopped = False
         self._carried: Carried | None = None
+        self._is_reload_wanted = False
 
     async def run(self, when_started: Callable[[int], None] | None = None) -> None:
         """Serve until `stop` is called; then send the clients away and confirm what was delivered.
@@ -293,7 +294,9 @@ class Server:
 
     def reload(self) -> None:
         """Read CONFIGURATION_FILE again, soon; a file with a mistake in it changes nothing."""
-        if self._carried is not None:
+        if self._carried is None:
+            self._is_reload_wanted = True  # the file may have been read already
+        else:
             self._carried.reload()
 
     async def _run(self, when_started: Callable[[int], None] | None) -> None:
@@ -302,6 +305,8 @@ class Server:
         with contextlib.closing(listen(self._settings.listen_address, self._settings.port)) as listening:
             async with carried(self._settings, self._routes) as node:
                 self._carried = node
+                if self._is_reload_wanted:
+                    node.reload()
                 await self._serve(node, listening, tls, when_started)
 
     async def _serve(

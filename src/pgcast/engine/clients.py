@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import structlog
-
 from pgcast.channels.channel import State
 from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Regrant, Renew, Send, Track, Untrack
 from pgcast.channels.session import Outcome
@@ -24,6 +22,7 @@ from pgcast.engine.privileges import Narrowed
 from pgcast.engine.receipts import Receipts
 from pgcast.engine.rooms import RoomKey
 from pgcast.engine.standing import Standing
+from pgcast.logs import get_logger
 from pgcast.model.errors import BindingError, DatabaseError, TokenError
 from pgcast.model.lsn import Lsn
 from pgcast.model.position import Position
@@ -55,7 +54,7 @@ if TYPE_CHECKING:
     from pgcast.model.claims import Claims
     from pgcast.model.snapshot import Snapshot
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 JOIN_S = 4.0
 """Clients give up on a join after 10 s; a reply without the database's word is better than none."""

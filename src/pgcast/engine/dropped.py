@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import structlog
+from pgcast.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pgcast.channels.session import Session
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _SILENCE_S: Final = 1.0
 

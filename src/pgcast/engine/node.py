@@ -10,8 +10,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import structlog
-
 from pgcast.channels.limits import Limits
 from pgcast.channels.rates import Rate
 from pgcast.channels.session import Session
@@ -29,6 +27,7 @@ from pgcast.engine.replay import Replays
 from pgcast.engine.rooms import RoomKey, Rooms
 from pgcast.engine.snapshots import Snapshots
 from pgcast.engine.watch import LagLimits, Watch
+from pgcast.logs import get_logger
 from pgcast.model.errors import DatabaseError, SlotBusy, SlotLost
 from pgcast.model.messages import is_messages_table
 
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from pgcast.model.claims import Claims
     from pgcast.model.messages import DatabaseMessage
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _BUSY_S = 10.0
 _BUSY_RETRY_S = 0.25

@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
-import structlog
-
 from pgcast.auth.credentials import cleaned
 from pgcast.auth.jwt import expired
 from pgcast.channels.rights import EVERYTHING, Right
+from pgcast.logs import get_logger
 from pgcast.model.errors import KeySetUnavailable, PoliciesUnavailable, TokenError, UnknownKey
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from pgcast.engine.expiry import Expiries
     from pgcast.model.claims import Claims
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _MAY_NOT_READ = "You do not have permissions to read from this Channel topic: {}"
 _MAY_NO_LONGER_READ = "You no longer have permission to read from this Channel topic: {}"

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
-import structlog
 from websockets.datastructures import Headers
 from websockets.frames import CloseCode, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import SEND_EOF, State
 from websockets.server import ServerProtocol
 
+from pgcast.logs import get_logger
 from pgcast.sockets.handshake import Admission, Refusal
 from pgcast.sockets.options import bound_kernel_buffer
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pgcast.sockets.handshake import Doorkeeper
     from pgcast.sockets.options import SocketOptions
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _SHUTDOWN_S = 2.0
 """How long a stopping server waits for a client to take its last bytes."""

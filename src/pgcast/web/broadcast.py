@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import parse_qs, unquote_to_bytes
 
-import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
@@ -20,6 +19,7 @@ from starlette.routing import BaseRoute, Match
 from pgcast.channels.rates import Rate
 from pgcast.engine.rooms import RoomKey
 from pgcast.frames.broadcast import Broadcast, is_json
+from pgcast.logs import get_logger
 from pgcast.model.errors import KeySetUnavailable, PoliciesUnavailable, TokenError
 from pgcast.web.batch import WORDS, blank, invalid, read_batch
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pgcast.model.claims import Claims
     from pgcast.web.batch import Entry
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 PREFIXES: Final = (b"/api/broadcast", b"/realtime/v1/api/broadcast")
 
