@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from pgcast.logs import get_logger
-
 from pgcast.engine.pulse import Pulse
+from pgcast.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
