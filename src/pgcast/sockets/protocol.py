@@ -186,8 +186,8 @@ class Connection(asyncio.Protocol):
                 transport.write(content)
             except Exception:
                 # It would break off the flush, and with it what all others were to get.
-                log.exception("a connection cannot be written to and is ended", client=self.address)
                 transport.abort()
+                log.exception("a connection cannot be written to and is ended", client=self.address)
 
     def buffered_bytes(self) -> int:
         """Return what the kernel has not taken yet."""
