@@ -107,39 +107,46 @@ class Flusher:
             load = load_of(tick.size_bytes)
             for member in members:
                 outlet = member.outlet
-                if member not in group.level:
-                    continue  # left since the last slice
                 if outlet.members > 1:
                     shared.setdefault(outlet, []).append((member, tick))
-                    left -= 1
+                elif member not in group.level:
+                    continue  # left since the last slice
                 elif outlet.is_paused:
                     self._park(member, tick)
-                    left -= 1
                 else:
                     outlet.write(first)
                     for piece in more:
                         outlet.write(piece)
-                    left -= load
+                    left -= load - 1
+                left -= 1
                 if left <= 0:
                     left = SLICE_SOCKETS
                     yield
             self.writes += len(members)
         for outlet, parts in shared.items():
-            self._write_together(outlet, [(member, tick) for member, tick in parts if member in member.group.level])
-            left -= load_of(sum(tick.size_bytes for _, tick in parts))
+            left -= self._write_together(outlet, parts)
             if left <= 0:
                 left = SLICE_SOCKETS
                 yield
         self._settle(group for group, _, _ in jobs)
 
-    def _write_together(self, outlet: Outlet, parts: list[tuple[Member, Tick]]) -> None:
-        """Write what several members on one outlet get, at once."""
-        if outlet.is_paused:
-            for member, tick in parts:
+    def _write_together(self, outlet: Outlet, parts: list[tuple[Member, Tick]]) -> int:
+        """Write the ticks of several channels at once, of those that have not left since the last slice.
+
+        Returns:
+            For how many sockets that counts.
+        """
+        pieces: list[bytes] = []
+        for member, tick in parts:
+            if member not in member.group.level:
+                continue
+            if outlet.is_paused:
                 self._park(member, tick)
-            return
-        for piece in gather(piece for _, tick in parts for piece in tick.pieces):
+            else:
+                pieces += tick.pieces
+        for piece in gather(pieces):
             outlet.write(piece)
+        return load_of(sum(map(len, pieces)))
 
     def _settle(self, groups: Iterable[Group]) -> None:
         """After a flush: nobody behind, no ring; nobody level, a reason to hold."""

@@ -10,8 +10,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import structlog
-
 from pgcast.channels.limits import Limits
 from pgcast.channels.rates import Rate
 from pgcast.channels.session import Session
@@ -20,6 +18,7 @@ from pgcast.engine.authorization import Authorization
 from pgcast.engine.clients import Client, Surroundings
 from pgcast.engine.database_broadcasts import DatabaseBroadcasts, broadcast_of
 from pgcast.engine.decisions import Decisions
+from pgcast.engine.dropped import Dropped
 from pgcast.engine.expiry import Expiries
 from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.janitor import Janitor
@@ -28,11 +27,12 @@ from pgcast.engine.replay import Replays
 from pgcast.engine.rooms import RoomKey, Rooms
 from pgcast.engine.snapshots import Snapshots
 from pgcast.engine.watch import LagLimits, Watch
+from pgcast.logs import get_logger
 from pgcast.model.errors import DatabaseError, SlotBusy, SlotLost
 from pgcast.model.messages import is_messages_table
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from pgcast.changes.payload import Payloads
     from pgcast.engine.acknowledged import Identity
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pgcast.model.claims import Claims
     from pgcast.model.messages import DatabaseMessage
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _BUSY_S = 10.0
 _BUSY_RETRY_S = 0.25
@@ -62,7 +62,7 @@ class NodeLimits:
         hub: Rings, window and ticks.
         client: What one client may ask for.
         lag: How much WAL may wait for the slot.
-        max_clients: How many may be connected.
+        max_clients: How many may be connected; 0 for no limit.
         max_joins_per_s: How many joins there may be, all clients together, on average; 0 for no limit.
         messages_h: For how many hours stored messages are kept; 0 to leave their table alone.
     """
@@ -106,6 +106,7 @@ class Node:
         self.clients: dict[Client, None] = {}
         self.is_draining = False
         self.limited: Counter[str] = Counter()
+        self.dropped = Dropped(asyncio.get_running_loop().time)
         self._database = database
         self._limits = limits
         self._snapshots = Snapshots(database.catalog)
@@ -127,6 +128,7 @@ class Node:
             self._expiries,
             self.joins,
             self.limited,
+            self.dropped,
             asyncio.get_running_loop().time,
         )
         self._tasks: list[asyncio.Task[None]] = []
@@ -218,7 +220,7 @@ class Node:
     @property
     def is_full(self) -> bool:
         """Whether no further client may connect."""
-        return len(self.clients) >= self._limits.max_clients
+        return 0 < self._limits.max_clients <= len(self.clients)
 
     @property
     def has_too_many_joins(self) -> bool:
@@ -260,8 +262,7 @@ class Node:
     def drain(self) -> None:
         """Send every client away such that it comes back, and take no new one."""
         self.is_draining = True
-        for client in list(self.clients):
-            client.disconnect()
+        self._for_each(Client.disconnect, list(self.clients))
 
     async def stop(self) -> None:
         """End everything; twice is safe."""
@@ -283,10 +284,10 @@ class Node:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_PING_S)
-            for number, client in enumerate(list(self.clients), start=1):
-                client.ping_if_due()
-                if number % _AT_A_TIME == 0:
-                    await asyncio.sleep(0)
+            clients = list(self.clients)
+            for start in range(0, len(clients), _AT_A_TIME):
+                self._for_each(Client.ping_if_due, clients[start : start + _AT_A_TIME])
+                await asyncio.sleep(0)
             self.memory.acknowledged.expire(loop.time())
 
     async def _expire(self) -> None:
@@ -296,7 +297,10 @@ class Node:
             await asyncio.sleep(_EXPIRE_S)
             while expired := self._expiries.take_expired(authenticator.now(), _AT_A_TIME):
                 for expiring in expired:
-                    expiring.standing.expire(expiring.channel)
+                    try:
+                        expiring.standing.expire(expiring.channel)
+                    except Exception:
+                        log.exception("a channel whose token has expired could not be ended")
                 await asyncio.sleep(0)
 
     def _publish(self, message: DatabaseMessage) -> None:
@@ -307,8 +311,16 @@ class Node:
 
     def _tell_gap(self) -> None:
         self.hub.sinks.lost()
-        for client in list(self.clients):
-            client.tell_gap()
+        self._for_each(Client.tell_gap, list(self.clients))
+
+    def _for_each(self, act: Callable[[Client], None], clients: Iterable[Client]) -> None:
+        """Do something for clients; where that fails, its connection ends, and the others have their turn."""
+        for client in clients:
+            try:
+                act(client)
+            except Exception:
+                log.exception("a client failed and is sent away")
+                client.break_off()
 
 
 async def _for_ever(name: str, run: Callable[[], Awaitable[None]]) -> None:
