@@ -214,7 +214,7 @@ class Life:
     def pass_time(self, client: Client) -> None:
         del client
         self.now_s += 1
-        for expiring in self.node._expiries.take_expired(self.now_s):
+        for expiring in self.node._expiries.take_expired(self.now_s, 100):
             expiring.standing.expire(expiring.channel)
 
     def break_stream(self, client: Client) -> None:
