@@ -14,6 +14,7 @@ from joserfc.jwk import OctKey
 
 from fix_clients import (
     CLIENTS,
+    EACH_OF_TODAY,
     JAVASCRIPT_CLIENTS,
     PYTHON_CLIENTS,
     REALTIME_JS,
@@ -190,6 +191,20 @@ async def test_every_client_comes_back_to_a_server_that_was_restarted(
             assert ids(await app.gets_changes(changes_each(client))) == [1] * changes_each(client)
     logs = [line["log"] for line in apps[REALTIME_PY].lines if "log" in line]
     assert "WebSocket connection closed with code: 1012, reason: Server requested disconnect" in logs
+
+
+@pytest.mark.parametrize("client", EACH_OF_TODAY, ids=str)
+async def test_a_channel_that_is_left_and_at_once_joined_again_lives(client: Client, shared_node: Node, schema: Schema):
+    todos = schema.binding("*", "todos")
+    channels = {"topic": "room", "bindings": [todos]}, {"topic": "other"}
+    async with application(client, shared_node, *channels) as app:
+        await app.gets_status("SUBSCRIBED", "room", "other")
+        await app.replace("room", todos)
+        assert set(await app.gets_back("room")) <= {"CLOSED"}
+        await asyncio.sleep(0.6)
+        assert not [line for line in app.unread("status") if line["status"] != "CLOSED"], str(app)
+        schema.execute("insert into todos values (1, 'milk')")
+        assert ids(await app.gets_changes(1)) == [1]
 
 
 @pytest.fixture(scope="module")

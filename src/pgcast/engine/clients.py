@@ -14,7 +14,7 @@ from uuid import uuid4
 import structlog
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Regrant, Renew, Send, Track, Untrack
+from pgcast.channels.effects import Ask, Close, Dismiss, Enter, Join, Leave, Publish, Regrant, Renew, Send, Track, Untrack
 from pgcast.channels.session import Outcome
 from pgcast.engine.entrance import Entrance
 from pgcast.engine.groups import Reading, Signature
@@ -57,6 +57,9 @@ log = structlog.get_logger()
 
 JOIN_S = 4.0
 """Clients give up on a join after 10 s; a reply without the database's word is better than none."""
+
+DISMISS_S = 0.3
+"""Longer than a message travels on most networks: a client whose join answers the reply to its leave is heard in time."""
 
 TOO_MANY_JOINS = "Too many joins per second"
 
@@ -210,6 +213,8 @@ class Client:
                 self._standing.renew(effect.channel, effect.token)
             elif isinstance(effect, Leave):
                 self._leave(effect.channel)
+            elif isinstance(effect, Dismiss):
+                self._dismiss(effect.channel)
             elif isinstance(effect, Close):
                 self._outlet.close(effect.code, effect.reason)
             else:
@@ -293,6 +298,10 @@ class Client:
         if seat is not None:
             self._around.rooms.leave(seat)
         self._unbind(channel)
+
+    def _dismiss(self, channel: Channel) -> None:
+        """Tell a channel that was left that it is closed, once a new join of its topic would have arrived."""
+        asyncio.get_running_loop().call_later(DISMISS_S, lambda: self._perform(self.session.dismissed(channel)))
 
     def _unbind(self, channel: Channel) -> None:
         """Deliver no changes to a channel any more; twice is safe."""
