@@ -65,6 +65,8 @@ class Channel:
         wants_replication_ready: It wants to be told once broadcasts from the database flow.
         presence_key: By which name its presence is known; empty until one is made up.
         wants_presence: Presence messages are wanted.
+        gives_up: It may be an old client (realtime-js until 2.11), which joins again after `phx_error`, but not after a
+            refusal; known by what it does not say of presence.
         presence_rate: How many presence messages it sends; made with the first of them, where there is a limit.
         presence_calls: The same, over a short span.
         state: Moved by `step` alone.
@@ -90,6 +92,7 @@ class Channel:
     wants_replication_ready: bool = False
     presence_key: str = ""
     wants_presence: bool = False
+    gives_up: bool = False
     presence_rate: Rate | None = None
     presence_calls: Calls | None = None
     state: State = State.JOINING

@@ -173,6 +173,9 @@ class Session:
             effects = self._welcome(channel, error, outcome)
         else:
             effects = [self._end(channel), self._send(replies.error_reply(channel.request, refusal))]
+            if channel.gives_up and self._serializer.version != _TELLS_JOINS_APART:
+                # What refused it may pass: a token that had expired, a policy, a database that was away.
+                effects.append(self._send(replies.errored(channel)))
         return effects + self._release(channel)
 
     def subscribed(self, channel: Channel, note: str | None = None) -> list[Effect]:

@@ -540,6 +540,28 @@ def test_the_old_channel_ends_also_when_the_new_join_is_refused():
     assert old.state is State.ENDED
 
 
+@pytest.mark.parametrize("payload", [{}, {"config": {"presence": {"key": ""}}}])
+def test_an_old_client_is_told_to_join_again_after_a_refusal(payload):
+    talk = Talk("1.0.0")
+    channel = talk.asks_to_join(payload)
+
+    assert told(talk.session.join_decided(channel, Outcome(refusal="Code: text"))) == [
+        Leave(channel),
+        f'{{"topic":"{TOPIC}","event":"phx_reply","payload":{{"status":"error","response":{{"reason":"Code: text"}}}},"ref":"6"}}',
+        f'{{"topic":"{TOPIC}","event":"phx_error","payload":{{}},"ref":"6"}}',
+    ]
+
+
+@pytest.mark.parametrize(("vsn", "payload"), [("1.0.0", QUIET), ("2.0.0", {})])
+def test_a_client_that_joins_again_by_itself_gets_the_refusal_alone(vsn, payload):
+    talk = Talk(vsn)
+    channel = talk.asks_to_join(payload)
+
+    leave, refusal = told(talk.session.join_decided(channel, Outcome(refusal="Code: text")))
+    assert leave == Leave(channel)
+    assert "phx_reply" in refusal
+
+
 # Leaving
 
 
