@@ -45,7 +45,7 @@ _PREFLIGHT: Final = {
     "access-control-max-age": "86400",
 }
 _UNSUPPORTED: Final = "Unsupported Media Type. Use application/json or application/octet-stream"
-_TOO_LARGE: Final = {"errors": {"payload": ["Payload size exceeds tenant limit"]}}
+_TOO_LARGE: Final = {"payload": ["Payload size exceeds tenant limit"]}
 _BODY_S: Final = 30.0
 # A connection that is closed with something unread is reset, and the answer may be lost with it.
 _MAX_DISCARDED_BYTES: Final = 16 << 20
@@ -192,11 +192,11 @@ class BroadcastRoute(BaseRoute):
         payload = await self._body(request)
         if 0 < self._limits.max_payload_bytes < len(payload):
             self._limited["payload"] += 1
-            raise _Refused(422, _TOO_LARGE)
+            raise _Refused(422, _wrong(_TOO_LARGE))
         if not is_binary:
             payload = payload.strip()
             if payload in {b"", b"null"}:
-                raise _Refused(422, {"errors": blank("payload")})
+                raise _Refused(422, _wrong(blank("payload")))
             if not is_json(payload):
                 raise _Refused(422, {"message": "The body is not JSON"})
         self._count(request, 1, "You have exceeded your rate limit")
@@ -221,7 +221,7 @@ class BroadcastRoute(BaseRoute):
             raise _Refused(408, {"message": text}, {"connection": "close"}) from None
         if size > limit:
             self._limited["payload"] += 1
-            raise _Refused(422, _TOO_LARGE, {"connection": "close"})
+            raise _Refused(422, _wrong(_TOO_LARGE), {"connection": "close"})
         return b"".join(parts)
 
     def _count(self, request: Request, amount: int, text: str) -> None:
@@ -265,6 +265,11 @@ class _Refused(Exception):
         self.response = JSONResponse(body, status, headers)
 
 
+def _wrong(errors: Mapping[str, Sequence[str]]) -> object:
+    """Return the body that says what is wrong, also to clients: `httpSend` hands on `message`, and knows no `errors`."""
+    return {"message": "; ".join(f"{name}: {', '.join(texts)}" for name, texts in errors.items()), "errors": errors}
+
+
 def _rest_of(scope: Scope) -> bytes | None:
     """Return what of a request's path follows the prefix, still encoded; None for another path."""
     path: bytes = scope.get("raw_path") or scope["path"].encode()
@@ -289,7 +294,7 @@ def _names_in(rest: bytes) -> tuple[str, str]:
         raise _Refused(400, {"message": "The topic and the event must be UTF-8"}) from None
     errors = blank(*(name for name, text in (("topic", topic), ("event", event)) if not text))
     if errors:
-        raise _Refused(422, {"errors": errors})
+        raise _Refused(422, _wrong(errors))
     return topic, event
 
 
