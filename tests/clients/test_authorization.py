@@ -119,7 +119,11 @@ async def test_a_token_that_is_renewed_in_time_keeps_the_channel_and_one_that_ex
 
 
 # Python's 2.4.3 does not join again by itself once a join was refused.
-@pytest.mark.parametrize("client", [*(client for client in TODAY if client != REALTIME_PY_2_4), REALTIME_JS_1_7], ids=str)
+JOINS_AGAIN = (*(client for client in TODAY if client != REALTIME_PY_2_4), REALTIME_JS_1_7)
+
+
+@pytest.mark.behaviour("next token")
+@pytest.mark.parametrize("client", JOINS_AGAIN, ids=str)
 async def test_who_comes_with_an_expired_token_gets_in_with_the_next_one(client: Client, guarded: Node):
     topic = "realtime:public:wages" if client.is_legacy else f"user:{ADA}"
     config = {"topic": topic} if client.is_legacy else channel(topic)

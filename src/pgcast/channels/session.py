@@ -342,15 +342,16 @@ class Session:
     def _leave(self, channel: Channel | None, message: Message) -> list[Effect]:
         """Answer a leave, always with ok. One that belongs to an earlier join of the topic ends nothing.
 
-        Who leaves a topic and joins it again does not wait between the two. In protocol 1.0.0 there are clients (Python's) that
-        would take the `phx_close` of the former join for the end of the new one: they get it late, or not at all.
+        Who leaves a topic and joins it again does not wait between the two. In protocol 1.0.0 there are clients
+        (Python's) that would take the `phx_close` of the former join for the end of the new one: they get it late, or
+        not at all.
         """
         reply = self._send(replies.ok_reply(message))
         if channel is None:
             return [reply]
         if None not in {message.join_ref, channel.join_ref} and message.join_ref != channel.join_ref:
             return [reply]
-        effects = [self._end(channel), reply]
+        effects: list[Effect] = [self._end(channel), reply]
         if self._serializer.version == _TELLS_JOINS_APART or len(self._dismissed) >= _MAX_DISMISSED:
             return [*effects, self._send(replies.closed(channel))]
         self._dismissed[channel.topic] = channel

@@ -14,7 +14,20 @@ from uuid import uuid4
 import structlog
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Ask, Close, Dismiss, Enter, Join, Leave, Publish, Regrant, Renew, Send, Track, Untrack
+from pgcast.channels.effects import (
+    Ask,
+    Close,
+    Dismiss,
+    Enter,
+    Join,
+    Leave,
+    Publish,
+    Regrant,
+    Renew,
+    Send,
+    Track,
+    Untrack,
+)
 from pgcast.channels.session import Outcome
 from pgcast.engine.entrance import Entrance
 from pgcast.engine.groups import Reading, Signature
@@ -59,7 +72,7 @@ JOIN_S = 4.0
 """Clients give up on a join after 10 s; a reply without the database's word is better than none."""
 
 DISMISS_S = 0.3
-"""Longer than a message travels on most networks: a client whose join answers the reply to its leave is heard in time."""
+"""Longer than messages take on most networks: a join that answers the reply to a leave arrives in time."""
 
 TOO_MANY_JOINS = "Too many joins per second"
 

@@ -266,7 +266,7 @@ class _Refused(Exception):
 
 
 def _wrong(errors: Mapping[str, Sequence[str]]) -> object:
-    """Return the body that says what is wrong, also to clients: `httpSend` hands on `message`, and knows no `errors`."""
+    """Return the body that says what is wrong: of it, clients hand `message` to the application."""
     return {"message": "; ".join(f"{name}: {', '.join(texts)}" for name, texts in errors.items()), "errors": errors}
 
 

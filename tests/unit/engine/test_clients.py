@@ -170,7 +170,7 @@ async def test_leaving_while_a_join_waits_for_the_database_ends_it(rig: Rig):
 
 @pytest.mark.parametrize("joins_again", [True, False])
 async def test_an_older_client_that_leaves_is_told_a_moment_later_that_the_channel_is_closed_unless_it_is_back(
-    rig: Rig, joins_again: bool
+    rig: Rig, *, joins_again: bool
 ):
     outlet = MemoryOutlet()
     older = rig.node.connect(serializer_for("1.0.0"), outlet)
