@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Ask, Dismiss, Join, Leave, RoomEffect, Send, Watch
+from pgcast.channels.effects import Ask, Dismiss, Join, Leave, Renew, RoomEffect, Send, Watch
 from pgcast.channels.limits import Limits
-from pgcast.channels.rights import Rights
+from pgcast.channels.rights import EVERYTHING, Rights
 from pgcast.channels.session import Outcome, Session
 from pgcast.frames.codec import serializer_for
 from pgcast.frames.websocket import frame_header
@@ -19,6 +19,8 @@ from pgcast.frames.websocket import frame_header
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 LIMITS = Limits(max_channels=2, max_bindings=3, max_held=4, max_held_bytes=600, max_join_bytes=400)
+
+READS = Rights(read_broadcasts=True, read_presence=True)
 
 topics = st.sampled_from(["realtime:a", "realtime:b", "realtime:c", "realtime:", "room", "phoenix"])
 events = st.sampled_from(
@@ -58,6 +60,7 @@ payloads = (
     | st.just([])
     | st.just({})
     | st.just({"x": "y" * 400})
+    | st.just({"access_token": "t"})
     | presences
     | configs.map(lambda config: {"config": config})
 )
@@ -77,6 +80,7 @@ steps = st.one_of(
     st.tuples(st.just("decides"), st.tuples(st.integers(0, 5), outcomes)),
     st.tuples(st.just("allows"), st.tuples(st.integers(0, 5), st.booleans())),
     st.tuples(st.just("dismisses"), st.integers(0, 5)),
+    st.tuples(st.just("renews"), st.tuples(st.integers(0, 5), st.sampled_from([None, READS, EVERYTHING]))),
     st.tuples(st.just("tells"), st.tuples(st.integers(0, 5), words)),
     (st.text(max_size=20) | st.binary(max_size=20)).map(lambda noise: ("noise", noise)),
 )
@@ -91,6 +95,7 @@ class Owner:
         self.undecided = []
         self.asks = []
         self.leaving = []
+        self.renewals = []
         self.watching = []
         self.current = []
         self.asked = Counter()  # the refs of all joins, leaves and heartbeats
@@ -128,6 +133,11 @@ class Owner:
         if self.leaving:
             self.perform(self.session.dismissed(self.leaving.pop(place % len(self.leaving))))
 
+    def renews(self, renewal):
+        place, rights = renewal
+        if self.renewals:
+            self.perform(self.session.renewed(self.renewals.pop(place % len(self.renewals)), rights))
+
     def tells(self, telling):
         place, word = telling
         if self.current:
@@ -149,6 +159,10 @@ class Owner:
             elif isinstance(effect, Dismiss):
                 assert effect.channel.state is State.ENDED
                 self.leaving.append(effect.channel)
+            elif isinstance(effect, Renew):
+                assert number == len(effects), "a new token is the last of its effects"
+                assert effect.channel in self.current
+                self.renewals.append(effect.channel)
             elif isinstance(effect, RoomEffect):
                 assert effect.channel in self.current
                 if isinstance(effect, Watch):
@@ -176,9 +190,10 @@ class Owner:
 
     def settle(self):
         """Decide what is left, and what comes of it."""
-        while self.undecided or self.asks:
+        while self.undecided or self.asks or self.renewals:
             self.decides((0, Outcome()))
             self.allows((0, True))
+            self.renews((0, None))
 
 
 @pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])

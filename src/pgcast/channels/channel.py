@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from pgcast.channels.rates import Calls, Rate
 from pgcast.channels.rights import EVERYTHING
 
 if TYPE_CHECKING:
-    from pgcast.channels.rates import Calls, Rate
+    from pgcast.channels.limits import Limits
     from pgcast.channels.rights import Right, Rights
     from pgcast.frames.message import Message, Ref
     from pgcast.frames.payloads import Replay
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pgcast.model.claims import Claims
 
 TOPIC_PREFIX: Final = "realtime:"
+
+_CALLS_SPAN_S: Final = 30.0
 
 
 class State(Enum):
@@ -58,7 +61,8 @@ class Channel:
         claims: Whose rights count; None where nothing authenticates clients.
         is_private: It is in the private room of its topic.
         rights: What it may do there.
-        asking: The right that is being asked for: what the client sends meanwhile is held.
+        asking: The right that is being asked for.
+        is_renewing: A new token is being looked at.
         is_acked: Each broadcast is replied to.
         gets_own: Its own broadcasts come back to it.
         replay: Which of the stored broadcasts it wants; None for none.
@@ -86,6 +90,7 @@ class Channel:
     is_private: bool = False
     rights: Rights = EVERYTHING
     asking: Right | None = None
+    is_renewing: bool = False
     is_acked: bool = False
     gets_own: bool = False
     replay: Replay | None = None
@@ -107,6 +112,33 @@ class Channel:
     def join_ref(self) -> Ref:
         """The join_ref that the client gave this join."""
         return self.request.join_ref
+
+    @property
+    def role(self) -> str | None:
+        """The role whose privileges count; None where nothing authenticates clients."""
+        return None if self.claims is None else self.claims.role
+
+    @property
+    def wants_changes(self) -> bool:
+        """Whether it asks for changes of the database."""
+        return self.legacy_topic is not None or bool(self.bindings)
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether what the client sends on its topic has to wait: for the join, a right, or what a new token gives."""
+        return self.state is State.JOINING or self.asking is not None or self.is_renewing
+
+    def count_presence(self, limits: Limits, now_s: float) -> tuple[str, str] | None:
+        """Count a presence message; return the name and the text of the limit that it is over."""
+        if limits.max_presence_calls:
+            self.presence_calls = self.presence_calls or Calls(limits.max_presence_calls, _CALLS_SPAN_S)
+            if self.presence_calls.count(now_s):
+                return "presence_calls", "Client presence rate limit exceeded"
+        if limits.max_presence_per_s:
+            self.presence_rate = self.presence_rate or Rate(limits.max_presence_per_s)
+            if self.presence_rate.count(now_s):
+                return "presence", "Too many presence messages per second"
+        return None
 
     def step(self, step: Step) -> None:
         """Move on.

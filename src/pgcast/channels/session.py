@@ -1,9 +1,9 @@
 """The conversation with one client: its messages in, effects out.
 
 A session knows no socket, no database and no clock. Its owner hands it what arrives, performs the effects it returns,
-in order, and tells it what was decided. Only the topic of an undecided join, or of a right that is asked for, waits for
-that decision: what the client sends there meanwhile is held, within limits, and handled afterwards; heartbeats and
-other topics go on.
+in order, and tells it what was decided. Only the topic of an undecided join, of a right that is asked for, or of a new
+token waits for that decision: what the client sends there meanwhile is held, within limits, and handled afterwards;
+heartbeats and other topics go on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pgcast.channels.effects import (
     Untrack,
     Watch,
 )
-from pgcast.channels.rates import Calls, Rate
+from pgcast.channels.rates import Rate
 from pgcast.channels.rights import EVERYTHING, Right
 from pgcast.frames.broadcast import read_broadcast
 from pgcast.frames.payloads import OPAQUE, read_presence, read_token
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
     from pgcast.frames.payloads import PresenceRequest
 
 _PHOENIX: Final = "phoenix"
-
-_CALLS_SPAN_S: Final = 30.0
 
 # The protocol whose messages say which join of a topic they belong to, each in a field of its own.
 _TELLS_JOINS_APART: Final = "2.0.0"
@@ -89,9 +87,10 @@ class Session:
         limited: Counts, by the name of the limit, what was refused; may be shared by sessions.
 
     Attributes:
-        malformed: How many messages could not be read; they are dropped.
+        malformed: How many messages could not be read; they are dropped. Its owner may set it back.
         malformed_reason: What was wrong with the last of them, without anything of its content.
-        ignored: How many messages had an event or a payload that means nothing here; they are dropped, too.
+        ignored: How many messages had an event or a payload that means nothing here; they are dropped, too, and may be
+            set back.
     """
 
     __slots__ = (
@@ -254,23 +253,24 @@ class Session:
         channel.rights = channel.rights.decided(right, is_allowed=is_allowed)
         return self._release(channel)
 
-    def renewed(self, channel: Channel, rights: Rights) -> list[Effect]:
-        """Go on with the rights that a new token gives.
+    def renewed(self, channel: Channel, rights: Rights | None = None) -> list[Effect]:
+        """Answer a `Renew`: go on with the rights that the new token gives, and handle what was held for it.
 
         Args:
             channel: Which.
-            rights: What it may do on its topic: all that it could read before, perhaps more.
+            rights: What it may do on its topic: all that it could read before, perhaps more; None if the token changes
+                nothing.
         """
-        if not self._is_current(channel, State.JOINED):
+        if not self._is_current(channel, State.JOINED) or not channel.is_renewing:
             return []
+        channel.is_renewing = False
+        if rights is None:
+            return self._release(channel)
         before, channel.rights = channel.rights, rights
         effects: list[Effect] = [Regrant(channel)]
         if channel.wants_presence and rights.read_presence and not before.read_presence:
             effects.append(Watch(channel))
-        if channel.asking is not None:
-            # What the old token was asked for must not be answered by its rights.
-            effects.append(Ask(channel, channel.asking))
-        return effects
+        return effects + self._release(channel)
 
     def disconnect(self) -> list[Effect]:
         """Send the client away such that it comes back: the node restarts or drains."""
@@ -305,7 +305,7 @@ class Session:
         if message.topic == _PHOENIX and message.event == "heartbeat":
             return [self._send(replies.heartbeat_reply(message))]
         channel = self._channels.get(message.topic)
-        if channel is not None and (channel.state is State.JOINING or channel.asking is not None):
+        if channel is not None and channel.is_undecided:
             return self._hold(channel, message)
         if message.event == "phx_leave":
             return self._leave(channel, message)
@@ -373,13 +373,17 @@ class Session:
         return []
 
     def _renew(self, channel: Channel, message: Message) -> list[Effect]:
-        """Take a new token, without a reply. An opaque key, or anything but a text, means to keep the old one."""
+        """Take a new token, without a reply. An opaque key, or anything but a text, means to keep the old one.
+
+        What the client sends after it is meant to be done with its rights, and so waits.
+        """
         try:
             token = read_token(message.payload)
         except FrameError:
             token = None
         if token is None or token.strip().startswith(OPAQUE):
             return []
+        channel.is_renewing = True
         return [Renew(channel, token)]
 
     def _shut_for_limit(self, channel: Channel, name: str, text: str) -> list[Effect]:
@@ -388,7 +392,7 @@ class Session:
 
     def _presence(self, channel: Channel, message: Message) -> list[Effect]:
         """Answer a channel that tells of its presence."""
-        limit = self._presence_limit(channel)
+        limit = channel.count_presence(self._limits, self._now_s)
         if limit is not None:
             return self._shut_for_limit(channel, *limit)
         try:
@@ -403,19 +407,6 @@ class Session:
             case "":
                 return [self._send(replies.ok_reply(message))]
         return [self._send(replies.error_reply(message, "Unknown presence event"))]
-
-    def _presence_limit(self, channel: Channel) -> tuple[str, str] | None:
-        """Count a presence message; return the name and the text of the limit that it is over."""
-        limits = self._limits
-        if limits.max_presence_calls:
-            channel.presence_calls = channel.presence_calls or Calls(limits.max_presence_calls, _CALLS_SPAN_S)
-            if channel.presence_calls.count(self._now_s):
-                return "presence_calls", "Client presence rate limit exceeded"
-        if limits.max_presence_per_s:
-            channel.presence_rate = channel.presence_rate or Rate(limits.max_presence_per_s)
-            if channel.presence_rate.count(self._now_s):
-                return "presence", "Too many presence messages per second"
-        return None
 
     def _track(self, channel: Channel, message: Message, request: PresenceRequest) -> list[Effect]:
         """Make a channel present. One that had no use for presence has it from now on."""
@@ -465,9 +456,13 @@ class Session:
         return [Ask(channel, right)]
 
     def _hold(self, channel: Channel, message: Message) -> list[Effect]:
-        """Keep a message until what its topic waits for is decided, or say that there are too many of them."""
+        """Keep a message until what its topic waits for is decided, or say that there are too many of them.
+
+        One is kept however long it is: a right is asked at its first use, which may be a large broadcast.
+        """
         limits = self._limits
-        if self._held >= limits.max_held or self._held_bytes + message.size > limits.max_held_bytes:
+        is_too_much = self._held > 0 and self._held_bytes + message.size > limits.max_held_bytes
+        if self._held >= limits.max_held or is_too_much:
             if message.event == "access_token":
                 self.ignored += 1
                 return []

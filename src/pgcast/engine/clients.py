@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import structlog
-
 from pgcast.channels.channel import State
 from pgcast.channels.effects import (
     Ask,
@@ -32,10 +30,12 @@ from pgcast.channels.session import Outcome
 from pgcast.engine.entrance import Entrance
 from pgcast.engine.groups import Reading, Signature
 from pgcast.engine.joins import entries_of, legacy_entries_of, note_on, parse_since, start_of
+from pgcast.engine.pace import BROKE_OFF
 from pgcast.engine.privileges import Narrowed
 from pgcast.engine.receipts import Receipts
 from pgcast.engine.rooms import RoomKey
 from pgcast.engine.standing import Standing
+from pgcast.logs import get_logger
 from pgcast.model.errors import BindingError, DatabaseError, TokenError
 from pgcast.model.lsn import Lsn
 from pgcast.model.position import Position
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from pgcast.channels.session import Session
     from pgcast.engine.acknowledged import Identity, Memory
     from pgcast.engine.authorization import Authorization
+    from pgcast.engine.dropped import Dropped
     from pgcast.engine.expiry import Expiries
     from pgcast.engine.groups import Member
     from pgcast.engine.hub import Hub
@@ -66,19 +67,21 @@ if TYPE_CHECKING:
     from pgcast.model.claims import Claims
     from pgcast.model.snapshot import Snapshot
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 JOIN_S = 4.0
 """Clients give up on a join after 10 s; a reply without the database's word is better than none."""
-
-DISMISS_S = 0.3
-"""Longer than messages take on most networks: a join that answers the reply to a leave arrives in time."""
 
 TOO_MANY_JOINS = "Too many joins per second"
 
 UNREAD = "too slow: replies you have not read pile up; reconnect"
 
-_MAX_UNREAD_BYTES = 4 << 20
+# Answers come in bursts that no client has read yet: a hundred joins at once, a replay. So much unread is no fault, but
+# neither for long nor without end.
+UNREAD_S = 10.0
+_MUCH_UNREAD_BYTES = 4 << 20
+_MAX_UNREAD_BYTES = 32 << 20
+
 LIMITED_BYTES = 1 << 20
 """The largest message for a client to which one was too large: what Python's clients take."""
 
@@ -102,6 +105,7 @@ class Surroundings:
     expiries: Expiries[Expiring]
     joins: Rate
     limited: Counter[str]
+    dropped: Dropped
     clock: Callable[[], float]  # asking asyncio for the loop each time costs a system call on Python 3.11
 
 
@@ -161,20 +165,21 @@ class Client:
             write=self._send,
         )
         self._deciding: dict[Channel, asyncio.Task[None]] = {}
+        self._unread_since_s: float | None = None
 
     def receive_text(self, text: str | bytes) -> None:
         """Take a text message."""
-        malformed = self.session.malformed
-        self._perform(self.session.receive_text(text, self._around.clock()))
-        if self.session.malformed != malformed:
-            log.info("message dropped", reason=self.session.malformed_reason)
+        session = self.session
+        self._perform(session.receive_text(text, self._around.clock()))
+        if session.malformed or session.ignored:
+            self._around.dropped.note(session)
 
     def receive_binary(self, data: bytes) -> None:
         """Take a binary message."""
-        malformed = self.session.malformed
-        self._perform(self.session.receive_binary(data, self._around.clock()))
-        if self.session.malformed != malformed:
-            log.info("message dropped", reason=self.session.malformed_reason)
+        session = self.session
+        self._perform(session.receive_binary(data, self._around.clock()))
+        if session.malformed or session.ignored:
+            self._around.dropped.note(session)
 
     def receive_pong(self, data: bytes) -> None:
         """Take a pong: the client has received everything that was written before the ping it answers."""
@@ -188,6 +193,7 @@ class Client:
 
     def resumed(self) -> None:
         """The outlet takes bytes again."""
+        self._unread_since_s = None
         self._around.hub.resumed(self._outlet)
         self._around.rooms.resumed(list(self._seats.values()))
 
@@ -209,6 +215,10 @@ class Client:
         """Send the client away such that it comes back."""
         self._perform(self.session.disconnect())
 
+    def break_off(self) -> None:
+        """End the connection for a fault of ours; the client comes back."""
+        self._outlet.close(*BROKE_OFF)
+
     def tell_gap(self) -> None:
         """Tell every channel that gets changes that some were lost."""
         for channel in list(self._members):
@@ -227,7 +237,7 @@ class Client:
             elif isinstance(effect, Leave):
                 self._leave(effect.channel)
             elif isinstance(effect, Dismiss):
-                self._dismiss(effect.channel)
+                self._entrance.dismiss(effect.channel)
             elif isinstance(effect, Close):
                 self._outlet.close(effect.code, effect.reason)
             else:
@@ -258,10 +268,21 @@ class Client:
 
     def _send(self, frame: bytes) -> None:
         """Write a frame. Who asks more and more and does not read the answers is sent away."""
-        if self._outlet.is_paused and self._outlet.buffered_bytes() > _MAX_UNREAD_BYTES:
+        if self._outlet.is_paused and self._leaves_unread():
             self._outlet.close(1013, UNREAD)
         else:
             self._outlet.write(frame)
+
+    def _leaves_unread(self) -> bool:
+        """Say whether the client has left much unread for a while, or more than may wait at all."""
+        unread_bytes = self._outlet.buffered_bytes()
+        if unread_bytes <= _MUCH_UNREAD_BYTES:
+            self._unread_since_s = None
+            return False
+        now_s = self._around.clock()
+        if self._unread_since_s is None:
+            self._unread_since_s = now_s
+        return unread_bytes > _MAX_UNREAD_BYTES or now_s - self._unread_since_s > UNREAD_S
 
     def _join(self, channel: Channel) -> None:
         if not self._may_join():
@@ -273,7 +294,7 @@ class Client:
         except TokenError as error:
             self._refuse(channel, error.reason)
             return
-        if is_known and not channel.is_private and not _wants_changes(channel):
+        if is_known and not channel.is_private and not channel.wants_changes:
             self._perform(self.session.join_decided(channel, Outcome()))
             return
         task = asyncio.get_running_loop().create_task(self._decide(channel), name="join")
@@ -312,10 +333,6 @@ class Client:
             self._around.rooms.leave(seat)
         self._unbind(channel)
 
-    def _dismiss(self, channel: Channel) -> None:
-        """Tell a channel that was left that it is closed, once a new join of its topic would have arrived."""
-        asyncio.get_running_loop().call_later(DISMISS_S, lambda: self._perform(self.session.dismissed(channel)))
-
     def _unbind(self, channel: Channel) -> None:
         """Deliver no changes to a channel any more; twice is safe."""
         member = self._members.pop(channel, None)
@@ -331,10 +348,11 @@ class Client:
         if isinstance(rights, str):
             self._refuse(channel, rights)
             return
-        if not _wants_changes(channel):
+        if not channel.wants_changes:
             await self._answer(channel, Outcome(rights=rights))
             return
         wait_s = channel.wait_ms / 1000 if channel.wants_wait else JOIN_S
+        role = channel.role
         try:
             async with asyncio.timeout(wait_s):
                 entries, snapshot, note = await self._ask(channel)
@@ -345,7 +363,8 @@ class Client:
             await self._decide_later(channel, rights, joined_at, error)
             return
         await self._answer(channel, Outcome(note=note, rights=rights))
-        self._begin(channel, entries, snapshot, joined_at)
+        # With the role that was asked about: a token that was held may have brought another one, see `_rebind`.
+        self._begin(channel, entries, snapshot, joined_at, role)
 
     async def _decide_later(self, channel: Channel, rights: Rights, joined_at: int, error: Exception) -> None:
         """Answer a join whose bindings the database could not confirm in time, and go on asking."""
@@ -360,6 +379,7 @@ class Client:
         await self._answer(channel, Outcome(is_live=False, rights=rights))
         while channel.state is State.JOINED:
             await asyncio.sleep(_RETRY_S)
+            role = channel.role
             try:
                 async with asyncio.timeout(JOIN_S):
                     entries, _, note = await self._ask(channel)
@@ -368,8 +388,10 @@ class Client:
                 return
             except (DatabaseError, TimeoutError):
                 continue
+            if role != channel.role:
+                continue  # a new token came meanwhile: its role has not been asked about
             # No snapshot was taken when it joined: it gets everything since then, more rather than less.
-            self._begin(channel, entries, None, joined_at)
+            self._begin(channel, entries, None, joined_at, role)
             self._perform(self.session.subscribed(channel, note))
             return
 
@@ -387,7 +409,7 @@ class Client:
             return
         note = None
         hub = self._around.hub
-        if member.group.role != _role_of(channel):
+        if member.group.role != channel.role:
             try:
                 async with asyncio.timeout(JOIN_S):
                     entries, _, note = await self._ask(channel)
@@ -401,7 +423,7 @@ class Client:
             number = await self._place_of(member)
             if self._members.get(channel) is not member:
                 return
-            signature = replace(member.group.signature, entries=entries, role=_role_of(channel))
+            signature = replace(member.group.signature, entries=entries, role=channel.role)
             before = member.reading
             reading = Reading(number) if before is None else Reading(number, before.rules, before.until)
             hub.leave(member)
@@ -424,7 +446,7 @@ class Client:
             DatabaseError: The database could not be asked.
         """
         around = self._around
-        role = _role_of(channel)
+        role = channel.role
         questions = around.catalog if role is None else Narrowed(around.catalog, around.pipeline.privileges, role)
         if channel.legacy_topic is not None:
             entries = await legacy_entries_of(channel.legacy_topic, questions, around.hub.served)
@@ -438,7 +460,14 @@ class Client:
             await around.pipeline.opened.wait()
         return entries, await around.snapshots.take(), note
 
-    def _begin(self, channel: Channel, entries: tuple[Entry, ...], snapshot: Snapshot | None, joined_at: int) -> None:
+    def _begin(
+        self,
+        channel: Channel,
+        entries: tuple[Entry, ...],
+        snapshot: Snapshot | None,
+        joined_at: int,
+        role: str | None,
+    ) -> None:
         if channel.state is not State.JOINED or not entries:
             return
         around = self._around
@@ -450,7 +479,7 @@ class Client:
             channel.topic,
             entries,
             is_legacy=channel.legacy_topic is not None,
-            role=_role_of(channel),
+            role=role,
             max_bytes=self._max_bytes,
         )
         if self._receipts is not None:
@@ -463,15 +492,6 @@ class Client:
     def _oldest(self) -> str:
         commit_lsn, index = self._around.hub.window.oldest()
         return str(Position(self._around.pipeline.epoch, Lsn(commit_lsn), index))
-
-
-def _role_of(channel: Channel) -> str | None:
-    """Return the role whose privileges count; None where nothing authenticates clients."""
-    return None if channel.claims is None else channel.claims.role
-
-
-def _wants_changes(channel: Channel) -> bool:
-    return channel.legacy_topic is not None or bool(channel.bindings)
 
 
 def _asked(channel: Channel, entries: Sequence[Entry], known: str | None) -> list[tuple[int, str | None]]:

@@ -235,7 +235,8 @@ class Hub:
         group.behind.pop(member, None)
         if not group.behind:
             self.hold.release(group)
-        if group.is_empty:
+        # Who was sent away for being slow is in none of its sets, and may leave after the group was forgotten.
+        if group.is_empty and self._groups.get(group.signature) is group:
             if not group.asks:
                 self._index.remove(group, group.signature.entries)
                 self._unfiltered.remove(group, _unfiltered(group.signature))

@@ -10,8 +10,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import structlog
-
 from pgcast.channels.limits import Limits
 from pgcast.channels.rates import Rate
 from pgcast.channels.session import Session
@@ -20,6 +18,7 @@ from pgcast.engine.authorization import Authorization
 from pgcast.engine.clients import Client, Surroundings
 from pgcast.engine.database_broadcasts import DatabaseBroadcasts, broadcast_of
 from pgcast.engine.decisions import Decisions
+from pgcast.engine.dropped import Dropped
 from pgcast.engine.expiry import Expiries
 from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.janitor import Janitor
@@ -28,6 +27,7 @@ from pgcast.engine.replay import Replays
 from pgcast.engine.rooms import RoomKey, Rooms
 from pgcast.engine.snapshots import Snapshots
 from pgcast.engine.watch import LagLimits, Watch
+from pgcast.logs import get_logger
 from pgcast.model.errors import DatabaseError, SlotBusy, SlotLost
 from pgcast.model.messages import is_messages_table
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pgcast.model.claims import Claims
     from pgcast.model.messages import DatabaseMessage
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _BUSY_S = 10.0
 _BUSY_RETRY_S = 0.25
@@ -61,7 +61,7 @@ class NodeLimits:
         hub: Rings, window and ticks.
         client: What one client may ask for.
         lag: How much WAL may wait for the slot.
-        max_clients: How many may be connected.
+        max_clients: How many may be connected; 0 for no limit.
         max_joins_per_s: How many joins there may be, all clients together, on average; 0 for no limit.
         messages_h: For how many hours stored messages are kept; 0 to leave their table alone.
     """
@@ -105,6 +105,7 @@ class Node:
         self.clients: dict[Client, None] = {}
         self.is_draining = False
         self.limited: Counter[str] = Counter()
+        self.dropped = Dropped(asyncio.get_running_loop().time)
         self._database = database
         self._limits = limits
         self._snapshots = Snapshots(database.catalog)
@@ -126,6 +127,7 @@ class Node:
             self._expiries,
             self.joins,
             self.limited,
+            self.dropped,
             asyncio.get_running_loop().time,
         )
         self._tasks: list[asyncio.Task[None]] = []
@@ -217,7 +219,7 @@ class Node:
     @property
     def is_full(self) -> bool:
         """Whether no further client may connect."""
-        return len(self.clients) >= self._limits.max_clients
+        return 0 < self._limits.max_clients <= len(self.clients)
 
     @property
     def has_too_many_joins(self) -> bool:
@@ -259,8 +261,7 @@ class Node:
     def drain(self) -> None:
         """Send every client away such that it comes back, and take no new one."""
         self.is_draining = True
-        for client in list(self.clients):
-            client.disconnect()
+        self._for_each(Client.disconnect)
 
     async def stop(self) -> None:
         """End everything; twice is safe."""
@@ -282,8 +283,7 @@ class Node:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_PING_S)
-            for client in list(self.clients):
-                client.ping_if_due()
+            self._for_each(Client.ping_if_due)
             self.memory.acknowledged.expire(loop.time())
 
     async def _expire(self) -> None:
@@ -292,7 +292,10 @@ class Node:
         while authenticator is not None:
             await asyncio.sleep(_EXPIRE_S)
             for expiring in self._expiries.take_expired(authenticator.now()):
-                expiring.standing.expire(expiring.channel)
+                try:
+                    expiring.standing.expire(expiring.channel)
+                except Exception:
+                    log.exception("a channel whose token has expired could not be ended")
 
     def _publish(self, message: DatabaseMessage) -> None:
         self.rooms.publish(RoomKey(message.topic, message.is_private), broadcast_of(message), holds=True)
@@ -302,8 +305,16 @@ class Node:
 
     def _tell_gap(self) -> None:
         self.hub.sinks.lost()
+        self._for_each(Client.tell_gap)
+
+    def _for_each(self, act: Callable[[Client], None]) -> None:
+        """Do something for every client; where that fails, its connection ends, and the others have their turn."""
         for client in list(self.clients):
-            client.tell_gap()
+            try:
+                act(client)
+            except Exception:
+                log.exception("a client failed and is sent away")
+                client.break_off()
 
 
 async def _for_ever(name: str, run: Callable[[], Awaitable[None]]) -> None:

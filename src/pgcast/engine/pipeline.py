@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import structlog
-
 from pgcast.changes.payload import commit_timestamp
 from pgcast.changes.rows import make_row_reader
 from pgcast.engine.floor import Floor, floor_of
@@ -20,6 +18,7 @@ from pgcast.engine.hub import TICK_BYTES
 from pgcast.engine.partitions import Partitions, Turn, goes_stale
 from pgcast.engine.privileges import Privileges
 from pgcast.engine.relays import Relays
+from pgcast.logs import get_logger
 from pgcast.model.change import Change, Transaction
 from pgcast.model.errors import NotPrepared, PgcastError, SlotLost, StreamEnded
 from pgcast.model.lsn import NO_LSN, format_lsn
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from pgcast.wal.decoder import Message
     from pgcast.wal.messages import RowReader
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _STATUS_S = 1.0
 _TURN_S = 0.005
@@ -78,6 +77,7 @@ class Pipeline:
         self.confirmed_at_s = 0.0
         self.is_standby = False
         self.slot_created = False
+        self.written = NO_LSN
         self.transactions = 0
         self.reconnects = 0
         self.relays = Relays()
@@ -185,14 +185,15 @@ class Pipeline:
     def _started(self, start: StreamStart) -> None:
         epoch = epoch_of(start.system_identifier, start.database)
         is_first = not self.epoch
-        is_new = start.slot_created or epoch != self.epoch or start.has_forked
+        is_new = start.slot_created or epoch != self.epoch or start.forked_at is not None
         self.slot_created = start.slot_created
+        self.written = start.written_lsn
         if epoch != self.epoch:
             self.relays.since = start.written_lsn
         if is_new:
             # No position of what the server lacks may pass for one of what it wrote in its place.
-            floor = (self.progress.furthest, 0) if start.has_forked else floor_of(self.known_floor, start, epoch)
-            self.progress.restart()
+            floor = floor_of(self.known_floor, start, epoch) if start.forked_at is None else (self.progress.furthest, 0)
+            self.progress.restart(start.forked_at or NO_LSN)
             self._hub.window.restart(floor)
             self.confirmed = NO_LSN
             self._again_from = None
@@ -217,9 +218,9 @@ class Pipeline:
         )
         if is_new and not is_first:
             log.warning(
-                "the server lacks changes that were delivered, as after a failover; clients are told"
-                if start.has_forked
-                else "another slot, or another database: changes were lost; clients are told"
+                "another slot, or another database: changes were lost; clients are told"
+                if start.forked_at is None
+                else "the server lacks changes that were delivered, as after a failover; clients are told"
             )
             self._when_lost()
 
@@ -353,7 +354,7 @@ class Pipeline:
     def _take_watched(self, change: Change, envelope: bytes) -> None:
         if self._partitions is not None and self._partitions.taken.is_repeat(envelope):
             return
-        is_news = self.progress.index >= self.progress.skip
+        is_news = self.progress.is_news
         self._publish(change, len(change.record or b""), self._loop.time())
         if is_news and self._begun is not None:
             self.relays.take_insert(change, self._begun.final_lsn)

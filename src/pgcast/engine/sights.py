@@ -124,6 +124,11 @@ class Sights:
         self._judgements.clear()
         self.version += 1
 
+    def forget(self, role: str, oids: Iterable[int]) -> None:
+        """Forget what a role sees of some tables: there is no such role."""
+        for oid in oids:
+            self._known.pop((role, oid), None)
+
     def sight(self, role: str, oid: int) -> Sight | None:
         """Return what a role sees of a table; None if that has not been asked."""
         known = self._known.get((role, oid))

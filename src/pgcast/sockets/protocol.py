@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
-import structlog
 from websockets.datastructures import Headers
 from websockets.frames import CloseCode, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import SEND_EOF, State
 from websockets.server import ServerProtocol
 
+from pgcast.logs import get_logger
 from pgcast.sockets.handshake import Admission, Refusal
 from pgcast.sockets.options import bound_kernel_buffer
 
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from pgcast.sockets.handshake import Doorkeeper
     from pgcast.sockets.options import SocketOptions
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _SHUTDOWN_S = 2.0
 """How long a stopping server waits for a client to take its last bytes."""
 
 _REASONS = {
+    400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
@@ -61,6 +62,10 @@ class Conversation(Protocol):
 
     def resumed(self) -> None:
         """The connection takes bytes again."""
+        ...
+
+    def disconnect(self) -> None:
+        """Tell the client's channels that the server stops, and close the outlet such that the client comes back."""
         ...
 
     def gone(self, code: int | None = None) -> None:
@@ -181,8 +186,8 @@ class Connection(asyncio.Protocol):
                 transport.write(content)
             except Exception:
                 # It would break off the flush, and with it what all others were to get.
-                log.exception("a connection cannot be written to and is ended", client=self.address)
                 transport.abort()
+                log.exception("a connection cannot be written to and is ended", client=self.address)
 
     def buffered_bytes(self) -> int:
         """Return what the kernel has not taken yet."""
@@ -194,6 +199,8 @@ class Connection(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Close such that the client comes back; the server is stopping and waits for it, but not for long."""
+        if self._conversation is not None and self._close_timer is None:
+            self._conversation.disconnect()
         if self._close_timer is not None and self._transport is not None:
             self._end_within(_SHUTDOWN_S)
         self._close(CloseCode.SERVICE_RESTART, "Server requested disconnect", _SHUTDOWN_S)
@@ -222,6 +229,9 @@ class Connection(asyncio.Protocol):
 
     def _answer_handshake(self, request: Request) -> None:
         self.address = self._address_of(request)
+        if request.method != "GET":
+            self._websocket.send_response(_refused(Refusal(400, "A WebSocket begins with a GET request")))
+            return
         response = self._websocket.accept(request)
         if response.status_code != 101:
             self._websocket.send_response(response)
@@ -322,17 +332,41 @@ def _refused(refusal: Refusal) -> Response:
     return Response(refusal.status, _REASONS.get(refusal.status, "Refused"), headers, refusal.body)
 
 
+class _Request(Protocol):
+    response_complete: bool
+
+
+class _Plain(Protocol):
+    """What uvicorn's plain HTTP connections have: the last request whose headers are complete, and the transport."""
+
+    cycle: _Request | None
+    transport: asyncio.Transport
+
+
 async def close_idle(connections: Collection[object], idle_s: float) -> None:
     """Close, for ever and now and then, what has been silent for too long; one timer for all connections.
 
     Args:
-        connections: All of the server's, plain HTTP ones among them: those are not ours to close.
+        connections: All of the server's, plain HTTP ones among them. Those end after a response by themselves, but not
+            where no request is ever complete.
         idle_s: For how long a client may be silent; 0 for ever.
     """
     loop = asyncio.get_running_loop()
+    unasked: dict[_Plain, tuple[_Request | None, float]] = {}  # the last request, and since when no other one followed
     while idle_s > 0:
         await asyncio.sleep(min(idle_s / 4, 5.0))
-        oldest_s = loop.time() - idle_s
+        now_s = loop.time()
+        before, unasked = unasked, {}
         for connection in list(connections):
-            if isinstance(connection, Connection) and connection.heard_at_s < oldest_s:
-                connection.close(CloseCode.SERVICE_RESTART, f"nothing heard for {idle_s:g} s")
+            if isinstance(connection, Connection):
+                if connection.heard_at_s < now_s - idle_s:
+                    connection.close(CloseCode.SERVICE_RESTART, f"nothing heard for {idle_s:g} s")
+                continue
+            plain = cast("_Plain", connection)
+            request = plain.cycle
+            if request is not None and not request.response_complete:
+                continue
+            last, since_s = before.get(plain, (request, now_s))
+            unasked[plain] = request, since_s if last is request else now_s
+            if unasked[plain][1] < now_s - idle_s:
+                plain.transport.abort()

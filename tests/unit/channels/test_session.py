@@ -498,6 +498,17 @@ def test_held_messages_are_bounded_in_bytes_too():
     ]
 
 
+def test_a_right_is_asked_also_where_its_first_use_is_a_long_message():
+    talk = Talk(max_held_bytes=100)
+    channel = talk.asks_to_join(ACKED)
+    talk.session.join_decided(channel, Outcome(rights=Rights(read_broadcasts=True)))
+
+    assert talk.says("broadcast", {"event": "x" * 100}) == [Ask(channel, Right.WRITE_BROADCASTS)]
+    assert told(talk.says("phx_leave")) == [error_reply("TooManyMessages: The channel still waits for a decision")]
+    publish, *_ = talk.session.right_decided(channel, Right.WRITE_BROADCASTS, is_allowed=True)
+    assert isinstance(publish, Publish)
+
+
 def test_a_token_that_cannot_be_held_is_not_replied_to_either():
     talk = Talk(max_held=0)
     talk.asks_to_join()
@@ -678,21 +689,46 @@ def test_new_rights_take_the_place_of_the_old_ones():
     before = Rights(read_broadcasts=True, write_broadcasts=True, read_presence=False)
     channel.rights, channel.wants_presence = before, True
     rights = Rights(read_broadcasts=True, read_presence=True)
+    talk.says("access_token", {"access_token": "<jwt>"})
 
     assert talk.session.renewed(channel, rights) == [Regrant(channel), Watch(channel)]
     assert channel.rights == rights
+    assert talk.session.renewed(channel, EVERYTHING) == [], "it is answered once"
 
 
-def test_a_right_that_is_being_asked_is_asked_again_for_a_new_token():
+def test_what_follows_a_new_token_waits_for_its_rights():
     talk = Talk()
     channel = talk.has_joined()
-    channel.rights = Rights(read_broadcasts=True)
-    talk.says("broadcast", {"type": "broadcast", "event": "e", "payload": {}})
+    talk.says("access_token", {"access_token": "<jwt>"})
+    assert talk.says("broadcast", HI) == []
+    assert told(talk.says("heartbeat", topic="phoenix")) != []
 
     assert talk.session.renewed(channel, Rights(read_broadcasts=True)) == [
         Regrant(channel),
         Ask(channel, Right.WRITE_BROADCASTS),
     ]
+
+
+def test_after_a_token_that_changes_nothing_all_goes_on_as_before():
+    talk = Talk()
+    channel = talk.has_joined()
+    talk.says("access_token", {"access_token": "<jwt>"})
+    talk.says("access_token", {"access_token": "<jwt 2>"})
+    talk.says("presence")
+
+    assert talk.session.renewed(channel) == [Renew(channel, "<jwt 2>")]
+    assert told(talk.session.renewed(channel)) == [OK_LEAVE]
+    assert channel.rights == EVERYTHING
+
+
+def test_a_token_that_ends_the_channel_ends_it_for_what_was_held_too():
+    talk = Talk()
+    channel = talk.has_joined()
+    talk.says("access_token", {"access_token": "<jwt>"})
+    talk.says("presence")
+
+    *_, last = told(talk.session.shut(channel, "Token has expired 1 seconds ago"))
+    assert "unmatched topic" in last
 
 
 def test_a_channel_that_has_ended_has_no_rights_any_more():

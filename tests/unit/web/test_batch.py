@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pgcast.web.batch import Entry, blank, read_batch
+from pgcast.web.batch import MAX_MESSAGES, Entry, blank, read_batch
 
 ID = "6f1c0b2e-54a1-4a51-9c39-0e6f0c8f9a11"
 HI = {"topic": "room:7", "event": "hi", "payload": {"x": 3}}
@@ -65,6 +65,12 @@ def test_a_payload_over_the_limit_is_refused():
     assert len(batch_of(HI, limit=8)) == 1
 
 
+def test_there_is_a_bound_to_the_messages_and_so_to_the_errors_that_are_told():
+    body = b'{"messages":[%b]}' % b",".join([b"{}"] * (MAX_MESSAGES + 1))
+    assert read_batch(body, 0) == {"errors": {"messages": ["should have at most 10000 item(s)"]}}
+    assert len(batch_of(*[HI] * MAX_MESSAGES)) == MAX_MESSAGES
+
+
 @pytest.mark.parametrize("body", [b"{}", b'{"messages":null}', b'{"messages":[]}', b'{"messages":[ ]}'])
 def test_no_messages_are_refused(body: bytes):
     assert read_batch(body, 0) == {"errors": {"messages": ["can't be blank"]}}
@@ -75,11 +81,20 @@ def test_messages_that_are_no_list_are_refused(body: bytes):
     assert read_batch(body, 0) == {"errors": {"messages": ["is invalid"]}}
 
 
-@pytest.mark.parametrize("body", [b"", b"x", b"[]", b"\xff", b"[" * 5000])
-def test_a_body_that_is_no_object_is_refused_in_words(body: bytes):
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "is not JSON: "),
+        (b"x", "is not JSON: "),
+        (b"[]", "is of the wrong shape: "),
+        (b"\xff", "is not UTF-8"),
+        (b'{"messages":' + b"[" * 5000, "nests too deeply"),
+    ],
+)
+def test_a_body_that_is_no_object_is_refused_in_words(body: bytes, words: str):
     found = read_batch(body, 0)
     assert isinstance(found, dict)
-    assert str(found["message"]).startswith("The body is ")
+    assert str(found["message"]).startswith(f"The body {words}")
 
 
 def test_several_values_may_be_missing():
