@@ -211,6 +211,12 @@ class Application:
         line = await self.get("left")
         assert line == {"left": "ok", "topic": topic}, str(self)
 
+    async def replace(self, topic: str, *bindings: dict[str, Any]) -> None:
+        """Leave a topic, and join it again at once, as an application does whose view was made anew."""
+        await self._tell(leave=topic)
+        await self._tell(join={"topic": topic, "bindings": list(bindings)})
+        await self.get("left")
+
     async def act(self, topic: str, **command: object) -> Any:
         """Send, track or untrack on a channel; return what the client says of it."""
         await self._tell(topic=topic, **command)

@@ -118,6 +118,21 @@ async def test_a_token_that_is_renewed_in_time_keeps_the_channel_and_one_that_ex
                 await one.gets_status("CLOSED", topic)
 
 
+# Python's 2.4.3 does not join again by itself once a join was refused.
+JOINS_AGAIN = (*(client for client in TODAY if client != REALTIME_PY_2_4), REALTIME_JS_1_7)
+
+
+@pytest.mark.behaviour("next token")
+@pytest.mark.parametrize("client", JOINS_AGAIN, ids=str)
+async def test_who_comes_with_an_expired_token_gets_in_with_the_next_one(client: Client, guarded: Node):
+    topic = "realtime:public:wages" if client.is_legacy else f"user:{ADA}"
+    config = {"topic": topic} if client.is_legacy else channel(topic)
+    async with app(client, guarded, config, token=mint(sub=ADA, lives_s=-5)) as one:
+        await one.gets_status("CHANNEL_ERROR", topic)
+        await one.set_auth(mint(sub=ADA))
+        assert set(await one.gets_back(topic)) <= {"CHANNEL_ERROR"}
+
+
 @pytest.mark.behaviour("rights")
 @pytest.mark.parametrize("client", TODAY, ids=str)
 async def test_changes_go_on_with_the_rights_of_a_new_token(client: Client, guarded: Node, shared_database: Database):

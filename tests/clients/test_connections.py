@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from fix_clients import (
     CLIENTS,
+    EACH_KIND,
     JAVASCRIPT_CLIENTS,
     PYTHON_CLIENTS,
     REALTIME_JS,
@@ -36,6 +40,9 @@ SECRET = "a secret of at least thirty-two characters"
 
 # This version never sends the parameters that it is given.
 RESUMING = tuple(client for client in CLIENTS if client != REALTIME_PY_2_4)
+
+# The others close their channel by themselves.
+CUTTABLE = (REALTIME_JS, REALTIME_JS_V1, REALTIME_PY, REALTIME_PY_2_4)
 
 # The Python client logs each connection that ends and each attempt that fails.
 PYTHON_RECONNECTS = ("WebSocket connection closed with code", "Connection attempt failed")
@@ -190,6 +197,60 @@ async def test_every_client_comes_back_to_a_server_that_was_restarted(
             assert ids(await app.gets_changes(changes_each(client))) == [1] * changes_each(client)
     logs = [line["log"] for line in apps[REALTIME_PY].lines if "log" in line]
     assert "WebSocket connection closed with code: 1012, reason: Server requested disconnect" in logs
+
+
+@pytest.mark.behaviour("joined anew")
+@pytest.mark.parametrize("client", EACH_KIND, ids=str)
+async def test_a_channel_that_is_left_and_at_once_joined_again_lives(client: Client, shared_node: Node, schema: Schema):
+    channel = channel_of(client, schema)
+    topic = channel["topic"]
+    other = f"realtime:{schema.name}:notes" if client.is_legacy else "other"
+    async with application(client, shared_node, channel, {"topic": other}) as app:
+        await app.gets_status("SUBSCRIBED", topic, other)
+        await app.replace(topic, *channel.get("bindings", ()))
+        assert set(await app.gets_back(topic)) <= {"CLOSED"}
+        # Were it told late that the former join is closed, it would be within this time.
+        await asyncio.sleep(0.6)
+        schema.execute("insert into todos values (1, 'milk')")
+        assert ids(await app.gets_changes(changes_each(client))) == [1] * changes_each(client)
+
+
+@pytest.mark.behaviour("cut while joining")
+@pytest.mark.parametrize("client", CUTTABLE, ids=str)
+async def test_a_client_comes_back_whose_connection_breaks_before_its_join_is_answered(
+    client: Client, shared_node: Node, schema: Schema
+):
+    channel = channel_of(client, schema)
+    is_cut = False
+
+    async def relay(socket: ServerConnection) -> None:
+        nonlocal is_cut
+        assert socket.request is not None
+        url = f"ws://127.0.0.1:{shared_node.port}{socket.request.path}"
+        async with connect(url) as server, asyncio.TaskGroup() as group:
+            back = group.create_task(hand_on(server, socket))
+            with contextlib.suppress(ConnectionClosed):
+                async for text in socket:
+                    if not is_cut and "phx_join" in str(text):
+                        is_cut = True
+                        socket.transport.abort()
+                    else:
+                        await server.send(text)
+            back.cancel()
+
+    async with serve(relay, "127.0.0.1", 0) as cut:
+        port = next(iter(cut.sockets)).getsockname()[1]
+        node = Node({}, port, shared_node.log_path)
+        async with application(client, node, channel, may_log=PYTHON_RECONNECTS) as app:
+            assert set(await app.gets_back(channel["topic"])) <= {"CHANNEL_ERROR"}
+            schema.execute("insert into todos values (1, 'milk')")
+            assert ids(await app.gets_changes(changes_each(client))) == [1] * changes_each(client)
+
+
+async def hand_on(server: ClientConnection, client: ServerConnection) -> None:
+    with contextlib.suppress(ConnectionClosed):
+        async for text in server:
+            await client.send(text)
 
 
 @pytest.fixture(scope="module")

@@ -72,6 +72,7 @@ AT_A_MEBIBYTE = limited(
 )
 UNTOLD = limited("It does not hand the answer to the application.")
 AS_AN_ERROR = works("As an error of the channel.")
+ENDS_ITSELF = limited("It then closes the channel itself (`CLOSED`): make a new one.")
 NO_CLOSED = works("In a system message: it has no status for the end of a channel.")
 NO_TRUNCATE = lacks("Its protocol has no TRUNCATE.")
 
@@ -106,11 +107,17 @@ MATRIX: Mapping[str, tuple[Row, ...]] = {
                 )
             },
         ),
+        Row(
+            "cut while joining",
+            "comes back when its connection breaks before its join is answered",
+            but((JS_2_15, JS_2_10, JS_1_7), ENDS_ITSELF),
+        ),
         Row("transcript", "says and is told what was recorded, byte for byte"),
     ),
     "Joining": (
         Row("topics", "joins topics with slashes, colons, blanks and letters of all kinds", OLDEST_HAS_NONE),
         Row("several channels", "has several channels on one connection; leaves one and joins it again"),
+        Row("joined anew", "leaves a channel and joins its topic again at once, without waiting in between"),
         Row(
             "unknown table",
             "is told of a table that does not exist; other channels live",
@@ -230,6 +237,11 @@ MATRIX: Mapping[str, tuple[Row, ...]] = {
             "may not send",
             "is told that it may not send on a private channel that it may read",
             {**OLDEST_HAS_NONE, **but(PYTHON, UNTOLD)},
+        ),
+        Row(
+            "next token",
+            "whose token had expired when it came (back) gets in with the next one",
+            {PY_2_4: limited("Once a join was refused it does not join again: make a new channel.")},
         ),
         Row("renewed token", "a token that is renewed in time keeps the channel"),
         Row(

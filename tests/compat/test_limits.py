@@ -13,6 +13,8 @@ from fix_clients import (
     DEADLINE_S,
     EACH_KIND,
     EACH_OF_TODAY,
+    REALTIME_JS,
+    REALTIME_JS_V1,
     REALTIME_PY,
     REALTIME_PY_2_4,
     Client,
@@ -69,6 +71,13 @@ async def test_a_message_that_is_too_large_is_answered_and_the_channel_lives(cli
         assert await app.act("room", send=["hi", {"text": "x" * 2000}]) == ("ok" if client.is_python else "error")
         assert await app.act("room", send=["hi", {"text": "x"}]) == "ok"
         assert (await app.get("broadcast"))["broadcast"]["payload"] == {"text": "x"}
+
+
+@pytest.mark.parametrize("client", [REALTIME_JS, REALTIME_JS_V1], ids=str)
+async def test_an_application_learns_why_what_it_sent_over_http_was_refused(client: Client, strict_node: Node):
+    async with application(client, strict_node, {"topic": "room", "joins": False}) as app:
+        sent = await app.act("room", httpSend=["hi", {"text": "x" * 2000}])
+        assert sent == {"raised": "payload: Payload size exceeds tenant limit"}
 
 
 @pytest.mark.behaviour("presence calls")

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Ask, Join, Leave, Renew, RoomEffect, Send, Watch
+from pgcast.channels.effects import Ask, Dismiss, Join, Leave, Renew, RoomEffect, Send, Watch
 from pgcast.channels.limits import Limits
 from pgcast.channels.rights import EVERYTHING, Rights
 from pgcast.channels.session import Outcome, Session
@@ -79,6 +79,7 @@ steps = st.one_of(
     messages.map(lambda message: ("says", message)),
     st.tuples(st.just("decides"), st.tuples(st.integers(0, 5), outcomes)),
     st.tuples(st.just("allows"), st.tuples(st.integers(0, 5), st.booleans())),
+    st.tuples(st.just("dismisses"), st.integers(0, 5)),
     st.tuples(st.just("renews"), st.tuples(st.integers(0, 5), st.sampled_from([None, READS, EVERYTHING]))),
     st.tuples(st.just("tells"), st.tuples(st.integers(0, 5), words)),
     (st.text(max_size=20) | st.binary(max_size=20)).map(lambda noise: ("noise", noise)),
@@ -93,6 +94,7 @@ class Owner:
         self.session = Session(serializer_for(vsn), LIMITS)
         self.undecided = []
         self.asks = []
+        self.leaving = []
         self.renewals = []
         self.watching = []
         self.current = []
@@ -127,6 +129,10 @@ class Owner:
             ask = self.asks.pop(place % len(self.asks))
             self.perform(self.session.right_decided(ask.channel, ask.right, is_allowed=is_allowed))
 
+    def dismisses(self, place):
+        if self.leaving:
+            self.perform(self.session.dismissed(self.leaving.pop(place % len(self.leaving))))
+
     def renews(self, renewal):
         place, rights = renewal
         if self.renewals:
@@ -150,6 +156,9 @@ class Owner:
             elif isinstance(effect, Ask):
                 assert effect.channel in self.current
                 self.asks.append(effect)
+            elif isinstance(effect, Dismiss):
+                assert effect.channel.state is State.ENDED
+                self.leaving.append(effect.channel)
             elif isinstance(effect, Renew):
                 assert number == len(effects), "a new token is the last of its effects"
                 assert effect.channel in self.current

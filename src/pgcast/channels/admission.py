@@ -62,6 +62,7 @@ def admit(message: Message, limits: Limits, others: int) -> Channel | str:
         wants_replication_ready=asked.wants_replication_ready,
         presence_key=asked.presence_key,
         wants_presence=asked.wants_presence and not asked.is_legacy,
+        gives_up=not asked.says_presence,
     )
 
 

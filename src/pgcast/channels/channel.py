@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from pgcast.channels.rates import Calls, Rate
 from pgcast.channels.rights import EVERYTHING
 
 if TYPE_CHECKING:
-    from pgcast.channels.rates import Calls, Rate
+    from pgcast.channels.limits import Limits
     from pgcast.channels.rights import Right, Rights
     from pgcast.frames.message import Message, Ref
     from pgcast.frames.payloads import Replay
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pgcast.model.claims import Claims
 
 TOPIC_PREFIX: Final = "realtime:"
+
+_CALLS_SPAN_S: Final = 30.0
 
 
 class State(Enum):
@@ -66,6 +69,8 @@ class Channel:
         wants_replication_ready: It wants to be told once broadcasts from the database flow.
         presence_key: By which name its presence is known; empty until one is made up.
         wants_presence: Presence messages are wanted.
+        gives_up: It may be an old client (realtime-js until 2.11), which joins again after `phx_error`, but not after a
+            refusal; known by what it does not say of presence.
         presence_rate: How many presence messages it sends; made with the first of them, where there is a limit.
         presence_calls: The same, over a short span.
         state: Moved by `step` alone.
@@ -92,6 +97,7 @@ class Channel:
     wants_replication_ready: bool = False
     presence_key: str = ""
     wants_presence: bool = False
+    gives_up: bool = False
     presence_rate: Rate | None = None
     presence_calls: Calls | None = None
     state: State = State.JOINING
@@ -108,9 +114,31 @@ class Channel:
         return self.request.join_ref
 
     @property
+    def role(self) -> str | None:
+        """The role whose privileges count; None where nothing authenticates clients."""
+        return None if self.claims is None else self.claims.role
+
+    @property
+    def wants_changes(self) -> bool:
+        """Whether it asks for changes of the database."""
+        return self.legacy_topic is not None or bool(self.bindings)
+
+    @property
     def is_undecided(self) -> bool:
         """Whether what the client sends on its topic has to wait: for the join, a right, or what a new token gives."""
         return self.state is State.JOINING or self.asking is not None or self.is_renewing
+
+    def count_presence(self, limits: Limits, now_s: float) -> tuple[str, str] | None:
+        """Count a presence message; return the name and the text of the limit that it is over."""
+        if limits.max_presence_calls:
+            self.presence_calls = self.presence_calls or Calls(limits.max_presence_calls, _CALLS_SPAN_S)
+            if self.presence_calls.count(now_s):
+                return "presence_calls", "Client presence rate limit exceeded"
+        if limits.max_presence_per_s:
+            self.presence_rate = self.presence_rate or Rate(limits.max_presence_per_s)
+            if self.presence_rate.count(now_s):
+                return "presence", "Too many presence messages per second"
+        return None
 
     def step(self, step: Step) -> None:
         """Move on.

@@ -107,6 +107,13 @@ class Leave:
 
 
 @dataclass(frozen=True, slots=True)
+class Dismiss:
+    """Call `Session.dismissed` in a moment: long enough for a new join of the topic that is on its way to arrive."""
+
+    channel: Channel
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Close the connection with this code and reason (RFC 6455 section 7.4)."""
 
@@ -115,4 +122,4 @@ class Close:
 
 
 RoomEffect = Enter | Regrant | Publish | Watch | Track | Untrack
-Effect = Send | Join | Ask | Renew | Leave | Close | RoomEffect
+Effect = Send | Join | Ask | Renew | Leave | Dismiss | Close | RoomEffect

@@ -18,6 +18,7 @@ from pgcast.channels.channel import TOPIC_PREFIX, State, Step
 from pgcast.channels.effects import (
     Ask,
     Close,
+    Dismiss,
     Effect,
     Enter,
     Join,
@@ -30,7 +31,7 @@ from pgcast.channels.effects import (
     Untrack,
     Watch,
 )
-from pgcast.channels.rates import Calls, Rate
+from pgcast.channels.rates import Rate
 from pgcast.channels.rights import EVERYTHING, Right
 from pgcast.frames.broadcast import read_broadcast
 from pgcast.frames.payloads import OPAQUE, read_presence, read_token
@@ -49,7 +50,10 @@ if TYPE_CHECKING:
 
 _PHOENIX: Final = "phoenix"
 
-_CALLS_SPAN_S: Final = 30.0
+# The protocol whose messages say which join of a topic they belong to, each in a field of its own.
+_TELLS_JOINS_APART: Final = "2.0.0"
+
+_MAX_DISMISSED: Final = 1000
 
 # "Service restart" in the IANA registry of close codes: the one after which all clients come back.
 _COME_BACK: Final = 1012
@@ -91,6 +95,7 @@ class Session:
 
     __slots__ = (
         "_channels",
+        "_dismissed",
         "_held",
         "_held_bytes",
         "_is_closed",
@@ -108,6 +113,7 @@ class Session:
         self._serializer = serializer
         self._limits = limits
         self._channels: dict[str, Channel] = {}
+        self._dismissed: dict[str, Channel] = {}  # left, and not told yet that they are closed
         self._held = 0
         self._held_bytes = 0
         self._is_closed = False
@@ -166,6 +172,9 @@ class Session:
             effects = self._welcome(channel, error, outcome)
         else:
             effects = [self._end(channel), self._send(replies.error_reply(channel.request, refusal))]
+            if channel.gives_up and self._serializer.version != _TELLS_JOINS_APART:
+                # What refused it may pass: a token that had expired, a policy, a database that was away.
+                effects.append(self._send(replies.errored(channel)))
         return effects + self._release(channel)
 
     def subscribed(self, channel: Channel, note: str | None = None) -> list[Effect]:
@@ -272,9 +281,17 @@ class Session:
         ]
         return [*told, *self.close(), Close(_COME_BACK, "Server requested disconnect")]
 
+    def dismissed(self, channel: Channel) -> list[Effect]:
+        """Tell a client that a channel that it left is closed, unless it has joined the topic again."""
+        if self._dismissed.get(channel.topic) is not channel:
+            return []
+        del self._dismissed[channel.topic]
+        return [self._send(replies.closed(channel))]
+
     def close(self) -> list[Effect]:
         """End all channels: the connection is gone. What still arrives is ignored; twice is safe."""
         self._is_closed = True
+        self._dismissed.clear()
         return [self._end(channel) for channel in list(self._channels.values())]
 
     # Inside
@@ -299,6 +316,7 @@ class Session:
     def _join(self, replaced: Channel | None, message: Message) -> list[Effect]:
         """Start a join. The channel it replaces ends without `phx_close`: two clients would close the new one."""
         effects: list[Effect] = [] if replaced is None else [self._end(replaced)]
+        self._dismissed.pop(message.topic, None)
         admitted = admit(message, self._limits, len(self._channels))
         if isinstance(admitted, str):
             if admitted == TOO_MANY_CHANNELS:
@@ -322,13 +340,22 @@ class Session:
         return effects + self.subscribed(channel, outcome.note) if outcome.is_live else effects
 
     def _leave(self, channel: Channel | None, message: Message) -> list[Effect]:
-        """Answer a leave, always with ok. One that belongs to an earlier join of the topic ends nothing."""
+        """Answer a leave, always with ok. One that belongs to an earlier join of the topic ends nothing.
+
+        Who leaves a topic and joins it again does not wait between the two. In protocol 1.0.0 there are clients
+        (Python's) that would take the `phx_close` of the former join for the end of the new one: they get it late, or
+        not at all.
+        """
         reply = self._send(replies.ok_reply(message))
         if channel is None:
             return [reply]
         if None not in {message.join_ref, channel.join_ref} and message.join_ref != channel.join_ref:
             return [reply]
-        return [self._end(channel), reply, self._send(replies.closed(channel))]
+        effects: list[Effect] = [self._end(channel), reply]
+        if self._serializer.version == _TELLS_JOINS_APART or len(self._dismissed) >= _MAX_DISMISSED:
+            return [*effects, self._send(replies.closed(channel))]
+        self._dismissed[channel.topic] = channel
+        return [*effects, Dismiss(channel)]
 
     def _push(self, channel: Channel | None, message: Message) -> list[Effect]:
         if channel is None:
@@ -365,7 +392,7 @@ class Session:
 
     def _presence(self, channel: Channel, message: Message) -> list[Effect]:
         """Answer a channel that tells of its presence."""
-        limit = self._presence_limit(channel)
+        limit = channel.count_presence(self._limits, self._now_s)
         if limit is not None:
             return self._shut_for_limit(channel, *limit)
         try:
@@ -380,19 +407,6 @@ class Session:
             case "":
                 return [self._send(replies.ok_reply(message))]
         return [self._send(replies.error_reply(message, "Unknown presence event"))]
-
-    def _presence_limit(self, channel: Channel) -> tuple[str, str] | None:
-        """Count a presence message; return the name and the text of the limit that it is over."""
-        limits = self._limits
-        if limits.max_presence_calls:
-            channel.presence_calls = channel.presence_calls or Calls(limits.max_presence_calls, _CALLS_SPAN_S)
-            if channel.presence_calls.count(self._now_s):
-                return "presence_calls", "Client presence rate limit exceeded"
-        if limits.max_presence_per_s:
-            channel.presence_rate = channel.presence_rate or Rate(limits.max_presence_per_s)
-            if channel.presence_rate.count(self._now_s):
-                return "presence", "Too many presence messages per second"
-        return None
 
     def _track(self, channel: Channel, message: Message, request: PresenceRequest) -> list[Effect]:
         """Make a channel present. One that had no use for presence has it from now on."""

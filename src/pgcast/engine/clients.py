@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Regrant, Renew, Send, Track, Untrack
+from pgcast.channels.effects import (
+    Ask,
+    Close,
+    Dismiss,
+    Enter,
+    Join,
+    Leave,
+    Publish,
+    Regrant,
+    Renew,
+    Send,
+    Track,
+    Untrack,
+)
 from pgcast.channels.session import Outcome
 from pgcast.engine.entrance import Entrance
 from pgcast.engine.groups import Reading, Signature
@@ -223,6 +236,8 @@ class Client:
                 self._standing.renew(effect.channel, effect.token)
             elif isinstance(effect, Leave):
                 self._leave(effect.channel)
+            elif isinstance(effect, Dismiss):
+                self._entrance.dismiss(effect.channel)
             elif isinstance(effect, Close):
                 self._outlet.close(effect.code, effect.reason)
             else:
@@ -279,7 +294,7 @@ class Client:
         except TokenError as error:
             self._refuse(channel, error.reason)
             return
-        if is_known and not channel.is_private and not _wants_changes(channel):
+        if is_known and not channel.is_private and not channel.wants_changes:
             self._perform(self.session.join_decided(channel, Outcome()))
             return
         task = asyncio.get_running_loop().create_task(self._decide(channel), name="join")
@@ -333,11 +348,11 @@ class Client:
         if isinstance(rights, str):
             self._refuse(channel, rights)
             return
-        if not _wants_changes(channel):
+        if not channel.wants_changes:
             await self._answer(channel, Outcome(rights=rights))
             return
         wait_s = channel.wait_ms / 1000 if channel.wants_wait else JOIN_S
-        role = _role_of(channel)
+        role = channel.role
         try:
             async with asyncio.timeout(wait_s):
                 entries, snapshot, note = await self._ask(channel)
@@ -364,7 +379,7 @@ class Client:
         await self._answer(channel, Outcome(is_live=False, rights=rights))
         while channel.state is State.JOINED:
             await asyncio.sleep(_RETRY_S)
-            role = _role_of(channel)
+            role = channel.role
             try:
                 async with asyncio.timeout(JOIN_S):
                     entries, _, note = await self._ask(channel)
@@ -373,7 +388,7 @@ class Client:
                 return
             except (DatabaseError, TimeoutError):
                 continue
-            if role != _role_of(channel):
+            if role != channel.role:
                 continue  # a new token came meanwhile: its role has not been asked about
             # No snapshot was taken when it joined: it gets everything since then, more rather than less.
             self._begin(channel, entries, None, joined_at, role)
@@ -394,7 +409,7 @@ class Client:
             return
         note = None
         hub = self._around.hub
-        if member.group.role != _role_of(channel):
+        if member.group.role != channel.role:
             try:
                 async with asyncio.timeout(JOIN_S):
                     entries, _, note = await self._ask(channel)
@@ -408,11 +423,9 @@ class Client:
             number = await self._place_of(member)
             if self._members.get(channel) is not member:
                 return
-            signature = replace(member.group.signature, entries=entries, role=_role_of(channel))
+            signature = replace(member.group.signature, entries=entries, role=channel.role)
             before = member.reading
-            reading = Reading(number)
-            if before is not None:
-                reading = Reading(number, before.rules, before.until, sees_all=before.sees_all)
+            reading = Reading(number) if before is None else before.again_from(number)
             hub.leave(member)
             self._members[channel] = hub.join(self._outlet, signature, self._serializer, reading)
         self._perform(self.session.subscribed(channel, note))
@@ -433,7 +446,7 @@ class Client:
             DatabaseError: The database could not be asked.
         """
         around = self._around
-        role = _role_of(channel)
+        role = channel.role
         questions = around.catalog if role is None else Narrowed(around.catalog, around.pipeline.privileges, role)
         if channel.legacy_topic is not None:
             entries = await legacy_entries_of(channel.legacy_topic, questions, around.hub.served)
@@ -479,15 +492,6 @@ class Client:
     def _oldest(self) -> str:
         commit_lsn, index = self._around.hub.window.oldest()
         return str(Position(self._around.pipeline.epoch, Lsn(commit_lsn), index))
-
-
-def _role_of(channel: Channel) -> str | None:
-    """Return the role whose privileges count; None where nothing authenticates clients."""
-    return None if channel.claims is None else channel.claims.role
-
-
-def _wants_changes(channel: Channel) -> bool:
-    return channel.legacy_topic is not None or bool(channel.bindings)
 
 
 def _asked(channel: Channel, entries: Sequence[Entry], known: str | None) -> list[tuple[int, str | None]]:

@@ -1,4 +1,7 @@
-"""What a channel gets when it enters its room: stored broadcasts, and the word that those of the database flow."""
+"""What a channel gets when it enters its room: stored broadcasts, and the word that those of the database flow.
+
+And what it gets when it has left: the word that it is closed.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +29,14 @@ log = get_logger(__name__)
 READY_S: Final = 60.0
 """For how long a client may wait for broadcasts from the database to flow."""
 
+DISMISS_S: Final = 0.3
+"""Longer than messages take on most networks: a join that answers the reply to a leave arrives in time."""
+
 _NOT_READY: Final = "Replication connection was not established in time"
 
 
 class Entrance:
-    """One client's way into rooms.
+    """One client's way into rooms, and out of them.
 
     Args:
         session: Its protocol state.
@@ -104,6 +110,10 @@ class Entrance:
         task = self._waiting.pop(channel, None)
         if task is not None and task is not asyncio.current_task():
             task.cancel()
+
+    def dismiss(self, channel: Channel) -> None:
+        """Tell a channel that was left that it is closed, once a new join of its topic would have arrived."""
+        asyncio.get_running_loop().call_later(DISMISS_S, lambda: self._perform(self._session.dismissed(channel)))
 
     async def _wait(self, channel: Channel) -> None:
         try:

@@ -94,6 +94,10 @@ class Reading:
         self.until = until
         self.sees_all = sees_all
 
+    def again_from(self, number: int) -> Reading:
+        """Return a way under the same rules that begins at another change."""
+        return Reading(number, self.rules, self.until, sees_all=self.sees_all)
+
 
 class Group:
     """The members of one signature, their pending tick, and the ring for those who are behind.

@@ -64,6 +64,7 @@ class JoinRequest:
         wants_replication_ready: It wants to be told once broadcasts from the database flow.
         presence_key: By which name its presence is known; empty where it does not say.
         wants_presence: Presence messages are wanted. Clients that do not say so either way expect them.
+        says_presence: It says whether they are wanted, as clients do since 2025.
         wants_wait: The reply is to be held until the bindings are in force, and an error in them refuses the join.
         wait_ms: For how long at most.
         postgres_changes: The entries as sent, each the text of any JSON value but null.
@@ -79,6 +80,7 @@ class JoinRequest:
     wants_replication_ready: bool = False
     presence_key: str = ""
     wants_presence: bool = True
+    says_presence: bool = False
     wants_wait: bool = False
     wait_ms: int = DEFAULT_WAIT_MS
     postgres_changes: tuple[msgspec.Raw, ...] = ()
@@ -110,6 +112,7 @@ def read_join(payload: Payload) -> JoinRequest:
         wants_replication_ready=_boolean(broadcast.get("replication_ready"), default=False),
         presence_key=_text(presence.get("key")),
         wants_presence=_boolean(presence.get("enabled"), default=True),
+        says_presence="enabled" in presence,
         wants_wait=_boolean(options.get("wait"), default=False),
         wait_ms=min(wait_ms, MAX_WAIT_MS) if wait_ms > 0 else DEFAULT_WAIT_MS,
         postgres_changes=tuple(

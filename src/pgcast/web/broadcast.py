@@ -46,7 +46,7 @@ _PREFLIGHT: Final = {
 }
 _UNSUPPORTED: Final = "Unsupported Media Type. Use application/json or application/octet-stream"
 _TOO_MANY: Final = "You have exceeded your rate limit"
-_TOO_LARGE: Final = {"errors": {"payload": ["Payload size exceeds tenant limit"]}}
+_TOO_LARGE: Final = {"payload": ["Payload size exceeds tenant limit"]}
 _BODY_S: Final = 30.0
 # A connection that is closed with something unread is reset, and the answer may be lost with it.
 _MAX_DISCARDED_BYTES: Final = 16 << 20
@@ -192,16 +192,16 @@ class BroadcastRoute(BaseRoute):
         is_private = WORDS.get(query.get("private", [""])[-1].lower())
         if is_private is None:
             # It may be meant to be private: to take it for public would tell everybody.
-            raise _Refused(422, {"errors": invalid("private")})
+            raise _Refused(422, _wrong(invalid("private")))
         key = RoomKey(topic, is_private)
         payload = await self._body(request)
         if 0 < self._limits.max_payload_bytes < len(payload):
             self._limited["payload"] += 1
-            raise _Refused(422, _TOO_LARGE)
+            raise _Refused(422, _wrong(_TOO_LARGE))
         if not is_binary:
             payload = payload.strip()
             if payload in {b"", b"null"}:
-                raise _Refused(422, {"errors": blank("payload")})
+                raise _Refused(422, _wrong(blank("payload")))
             if not is_json(payload):
                 raise _Refused(422, {"message": "The body is not JSON"})
         self._count(request, 1, _TOO_MANY)
@@ -226,7 +226,7 @@ class BroadcastRoute(BaseRoute):
             raise _Refused(408, {"message": text}, {"connection": "close"}) from None
         if size > limit:
             self._limited["payload"] += 1
-            raise _Refused(422, _TOO_LARGE, {"connection": "close"})
+            raise _Refused(422, _wrong(_TOO_LARGE), {"connection": "close"})
         return b"".join(parts)
 
     def _count(self, request: Request, amount: int, text: str) -> None:
@@ -270,6 +270,11 @@ class _Refused(Exception):
         self.response = JSONResponse(body, status, headers)
 
 
+def _wrong(errors: Mapping[str, Sequence[str]]) -> object:
+    """Return the body that says what is wrong: of it, clients hand `message` to the application."""
+    return {"message": "; ".join(f"{name}: {', '.join(texts)}" for name, texts in errors.items()), "errors": errors}
+
+
 def _rest_of(scope: Scope) -> bytes | None:
     """Return what of a request's path follows the prefix, still encoded; None for another path."""
     path: bytes = scope.get("raw_path") or scope["path"].encode()
@@ -294,7 +299,7 @@ def _names_in(rest: bytes) -> tuple[str, str]:
         raise _Refused(400, {"message": "The topic and the event must be UTF-8"}) from None
     errors = blank(*(name for name, text in (("topic", topic), ("event", event)) if not text))
     if errors:
-        raise _Refused(422, {"errors": errors})
+        raise _Refused(422, _wrong(errors))
     return topic, event
 
 

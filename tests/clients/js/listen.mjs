@@ -83,7 +83,10 @@ function today(client, { follows }, postgresChangesFilter) {
     async act({ topic, send, httpSend, track, untrack, look }) {
       const channel = joined.get(topic);
       if (send) print({ did: await channel.send({ type: "broadcast", event: send[0], payload: asBytes(send[1]) }), topic });
-      if (httpSend) print({ did: await channel.httpSend(httpSend[0], asBytes(httpSend[1])), topic });
+      if (httpSend) {
+        const sent = channel.httpSend(httpSend[0], asBytes(httpSend[1]));
+        print({ did: await sent.catch((error) => ({ raised: error.message })), topic });
+      }
       if (track) print({ did: await channel.track(track), topic });
       if (untrack) print({ did: await channel.untrack(), topic });
       if (look) print({ did: channel.presenceState(), topic });

@@ -31,6 +31,7 @@ def test_a_join_with_config_is_a_channel_that_waits_for_a_decision():
     assert channel.state is State.JOINING
     assert (channel.topic, channel.join_ref, channel.legacy_topic) == (TOPIC, "6", None)
     assert (channel.is_acked, channel.wants_presence, channel.wants_wait, channel.wait_ms) == (True, False, True, 9000)
+    assert not channel.gives_up
     assert [binding.schema for binding in channel.bindings] == ["public"]
     assert json.loads(channel.echo[0]) == {"event": "*", "schema": "public", "id": channel.bindings[0].id}
 
@@ -40,6 +41,7 @@ def test_a_join_without_config_makes_the_topic_the_binding():
 
     assert channel.legacy_topic == "public:todos:id=eq.5"
     assert (channel.bindings, channel.echo) == ((), ())
+    assert channel.gives_up
 
 
 def test_a_channel_does_not_keep_the_payload_of_its_join():

@@ -7,6 +7,7 @@ from pgcast.channels.channel import State
 from pgcast.channels.effects import (
     Ask,
     Close,
+    Dismiss,
     Enter,
     Join,
     Leave,
@@ -81,6 +82,7 @@ def error_reply(reason, *, ref="9", join_ref='"6"'):
 
 OK_JOIN = f'["6","6","{TOPIC}","phx_reply",{{"status":"ok","response":{{"postgres_changes":[]}}}}]'
 OK_LEAVE = f'["6","9","{TOPIC}","phx_reply",{{"status":"ok","response":{{}}}}]'
+CLOSED_V1 = f'{{"topic":"{TOPIC}","event":"phx_close","payload":{{}},"ref":"6"}}'
 CLOSED = f'["6","6","{TOPIC}","phx_close",{{}}]'
 
 
@@ -549,6 +551,27 @@ def test_the_old_channel_ends_also_when_the_new_join_is_refused():
     assert old.state is State.ENDED
 
 
+@pytest.mark.parametrize("payload", [{}, {"config": {"presence": {"key": ""}}}])
+def test_an_old_client_is_told_to_join_again_after_a_refusal(payload):
+    talk = Talk("1.0.0")
+    channel = talk.asks_to_join(payload)
+
+    leave, refusal, error = told(talk.session.join_decided(channel, Outcome(refusal="Code: text")))
+    assert leave == Leave(channel)
+    assert json.loads(refusal)["payload"] == {"status": "error", "response": {"reason": "Code: text"}}
+    assert error == f'{{"topic":"{TOPIC}","event":"phx_error","payload":{{}},"ref":"6"}}'
+
+
+@pytest.mark.parametrize(("vsn", "payload"), [("1.0.0", QUIET), ("2.0.0", {})])
+def test_a_client_that_joins_again_by_itself_gets_the_refusal_alone(vsn, payload):
+    talk = Talk(vsn)
+    channel = talk.asks_to_join(payload)
+
+    leave, refusal = told(talk.session.join_decided(channel, Outcome(refusal="Code: text")))
+    assert leave == Leave(channel)
+    assert "phx_reply" in refusal
+
+
 # Leaving
 
 
@@ -567,8 +590,42 @@ def test_a_leave_of_an_older_client_is_closed_with_its_join_ref_as_ref():
     assert told(talk.says("phx_leave")) == [
         Leave(channel),
         '{"topic":"realtime:room:1","event":"phx_reply","payload":{"status":"ok","response":{}},"ref":"9"}',
-        '{"topic":"realtime:room:1","event":"phx_close","payload":{},"ref":"6"}',
+        Dismiss(channel),
     ]
+    assert told(talk.session.dismissed(channel)) == [CLOSED_V1]
+    assert talk.session.dismissed(channel) == []
+
+
+def test_an_older_client_that_has_joined_again_is_not_told_that_the_former_join_is_closed():
+    talk = Talk("1.0.0")
+    channel = talk.has_joined()
+    talk.says("phx_leave")
+    again = talk.has_joined(join_ref="10")
+
+    assert talk.session.dismissed(channel) == []
+    assert again.state is State.JOINED
+    talk.says("phx_leave", join_ref="10")
+    assert talk.session.dismissed(channel) == []
+    assert told(talk.session.dismissed(again)) == [CLOSED_V1.replace('"6"', '"10"')]
+
+
+def test_nobody_is_told_of_the_end_of_a_channel_on_a_connection_that_has_ended():
+    talk = Talk("1.0.0")
+    channel = talk.has_joined()
+    talk.says("phx_leave")
+    talk.session.close()
+
+    assert talk.session.dismissed(channel) == []
+
+
+def test_an_older_client_that_leaves_very_many_channels_is_told_at_once():
+    talk = Talk("1.0.0", max_channels=0)
+    for number in range(1001):
+        talk.has_joined(topic=f"realtime:{number}")
+    effects = [talk.says("phx_leave", topic=f"realtime:{number}") for number in range(1001)]
+
+    assert {type(last) for *_, last in effects[:1000]} == {Dismiss}
+    assert "phx_close" in told(effects[1000])[-1]
 
 
 def test_a_leave_without_join_ref_leaves():

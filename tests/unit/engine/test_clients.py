@@ -17,6 +17,7 @@ from pgcast.changes.payload import Payloads
 from pgcast.engine.acknowledged import Identity
 from pgcast.engine.backoff import Backoff
 from pgcast.engine.clients import JOIN_S, LIMITED_BYTES, UNREAD, UNREAD_S, Client
+from pgcast.engine.entrance import DISMISS_S
 from pgcast.engine.hub import HubLimits
 from pgcast.engine.node import Node, NodeLimits
 from pgcast.frames.codec import serializer_for
@@ -166,6 +167,22 @@ async def test_leaving_while_a_join_waits_for_the_database_ends_it(rig: Rig):
     await rig.commit(100, 1)
     assert rig.events == ["phx_reply", "presence_state", "phx_reply", "phx_close"]
     assert rig.node.hub.member_count == 0
+
+
+@pytest.mark.parametrize("joins_again", [True, False])
+async def test_an_older_client_that_leaves_is_told_a_moment_later_that_the_channel_is_closed_unless_it_is_back(
+    rig: Rig, *, joins_again: bool
+):
+    outlet = MemoryOutlet()
+    older = rig.node.connect(serializer_for("1.0.0"), outlet)
+    for event, ref in (("phx_join", "1"), ("phx_leave", "2"), ("phx_join", "3"))[: 3 if joins_again else 2]:
+        older.receive_text(json.dumps({"topic": "realtime:t", "event": event, "payload": {}, "ref": ref}))
+        await rig.clock.settle()
+    told = [message["event"] for message in outlet.messages]
+    await rig.clock.advance(DISMISS_S + 0.1)
+    assert "phx_close" not in told
+    assert [message["event"] for message in outlet.messages[len(told) :]] == ([] if joins_again else ["phx_close"])
+    older.gone()
 
 
 async def test_a_channel_that_was_left_gets_nothing_more(rig: Rig):

@@ -9,13 +9,13 @@ from memory_source import MemoryStore, database
 from fix_clock import Clock
 from pgcast.changes.payload import Payloads
 from pgcast.channels.channel import Channel
-from pgcast.channels.effects import Effect, Join
+from pgcast.channels.effects import Dismiss, Effect, Join
 from pgcast.channels.limits import Limits
 from pgcast.channels.rights import EVERYTHING, Rights
 from pgcast.channels.session import Outcome, Session
 from pgcast.engine.backoff import Backoff
 from pgcast.engine.database_broadcasts import DatabaseBroadcasts
-from pgcast.engine.entrance import READY_S, Entrance
+from pgcast.engine.entrance import DISMISS_S, READY_S, Entrance
 from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.pipeline import Pipeline
 from pgcast.engine.replay import Replays
@@ -164,3 +164,16 @@ async def test_a_channel_that_left_is_told_nothing(rig: Rig, clock: Clock):
     rig.pipeline.opened.set()
     await clock.settle()
     assert rig.told() == []
+
+
+async def test_a_channel_that_was_left_is_told_a_moment_later_that_it_is_closed(clock: Clock):
+    rig = Rig("1.0.0")
+    channel = rig.joined()
+    leave = {"topic": channel.topic, "event": "phx_leave", "payload": {}, "ref": "8", "join_ref": "6"}
+    *_, dismiss = rig.session.receive_text(json.dumps(leave), 0.0)
+    assert dismiss == Dismiss(channel)
+    rig.entrance.dismiss(channel)
+    await clock.advance(DISMISS_S - 0.1)
+    assert rig.performed == []
+    await clock.advance(0.2)
+    assert "phx_close" in str(rig.performed)

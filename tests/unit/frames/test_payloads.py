@@ -62,7 +62,9 @@ def test_entries_that_are_null_are_dropped_and_the_others_keep_their_order():
 )
 def test_presence_is_wanted_unless_it_is_said_to_be_not(value, enabled):
     assert join_with(presence={"enabled": value}).wants_presence is enabled
+    assert join_with(presence={"enabled": value}).says_presence
     assert join_with(presence={"key": "k"}).wants_presence is True
+    assert not join_with(presence={"key": "k"}).says_presence
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from pgcast.model.errors import TokenError
 from pgcast.web.broadcast import BroadcastRoute, HttpLimits
 from pgcast.web.routes import make_web
 
+TOO_LARGE = "Payload size exceeds tenant limit"
 ANON = Claims("anon", 0.0)
 HI = {"topic": "t", "event": "hi", "payload": {"a": 1}}
 
@@ -210,7 +211,10 @@ async def test_another_type_is_refused(site: Site):
 @pytest.mark.parametrize("body", [b"", b"null", b" null "])
 async def test_no_payload_is_refused(site: Site, body: bytes):
     answer = await site.ask("/api/broadcast/t/events/e", body)
-    assert (answer.status, answer.body) == (422, {"errors": {"payload": ["can't be blank"]}})
+    assert (answer.status, answer.body) == (
+        422,
+        {"message": "payload: can't be blank", "errors": {"payload": ["can't be blank"]}},
+    )
 
 
 @pytest.mark.parametrize("body", [b"{", b"\xff", b"nope"])
@@ -224,7 +228,10 @@ async def test_a_payload_over_the_limit_is_refused(clock: Clock, content_type: s
     site = Site(clock, HttpLimits(max_payload_bytes=5))
     assert (await site.ask("/api/broadcast/t/events/e", b"12345", content_type=content_type)).status == 202
     answer = await site.ask("/api/broadcast/t/events/e", b"123456", content_type=content_type)
-    assert (answer.status, answer.body) == (422, {"errors": {"payload": ["Payload size exceeds tenant limit"]}})
+    assert (answer.status, answer.body) == (
+        422,
+        {"message": f"payload: {TOO_LARGE}", "errors": {"payload": [TOO_LARGE]}},
+    )
     assert site.limited == {"payload": 1}
 
 
@@ -242,7 +249,10 @@ async def test_a_private_message_needs_permission(site: Site):
 async def test_what_may_be_meant_to_be_private_is_never_public(site: Site):
     public = site.listen()
     answer = await site.ask("/api/broadcast/t/events/e", {}, query="private=yes")
-    assert (answer.status, answer.body) == (422, {"errors": {"private": ["is invalid"]}})
+    assert (answer.status, answer.body) == (
+        422,
+        {"message": "private: is invalid", "errors": {"private": ["is invalid"]}},
+    )
     assert public.messages == []
     for query in ("private=false", "private=0", "private=", "private"):
         assert (await site.ask("/api/broadcast/t/events/e", {}, query=query)).status == 202
