@@ -407,3 +407,47 @@ async def test_a_comparison_is_made_by_postgres_or_refused(database, catalog):
         await catalog.decide(Question(4_000_000_000, None, "lt", ("ok",)), [b"sad"])
     with pytest.raises(BindingError, match="not UTF-8"):
         await catalog.decide(Question(25, None, "match", ("a",)), [b"\xff"])
+
+
+@pytest.mark.parametrize("type_name", ["folded", "named"], ids=["itself", "under a domain"])
+async def test_a_types_own_operators_count_though_a_built_in_one_would_do(database, catalog, type_name):
+    """As with citext: it turns into text by itself, and in our sessions only text's operators are in the path."""
+    database.execute(r"""
+        CREATE SCHEMA "an extension's";
+        SET search_path = "an extension's", pg_catalog;
+        CREATE TYPE folded;
+        CREATE FUNCTION folded_in(cstring) RETURNS folded LANGUAGE internal IMMUTABLE STRICT AS 'textin';
+        CREATE FUNCTION folded_out(folded) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
+        CREATE TYPE folded (INPUT = folded_in, OUTPUT = folded_out, LIKE = text);
+        CREATE CAST (folded AS text) WITHOUT FUNCTION AS IMPLICIT;
+        CREATE FUNCTION same(folded, folded) RETURNS bool LANGUAGE sql IMMUTABLE STRICT AS
+            'SELECT pg_catalog.lower($1::text) OPERATOR(pg_catalog.=) pg_catalog.lower($2::text)';
+        CREATE FUNCTION differs(folded, folded) RETURNS bool LANGUAGE sql IMMUTABLE STRICT AS
+            'SELECT pg_catalog.lower($1::text) OPERATOR(pg_catalog.<>) pg_catalog.lower($2::text)';
+        CREATE FUNCTION fits(folded, text) RETURNS bool LANGUAGE sql IMMUTABLE STRICT AS
+            'SELECT $1::text OPERATOR(pg_catalog.~~*) $2';
+        CREATE FUNCTION fits(folded, folded) RETURNS bool LANGUAGE sql IMMUTABLE STRICT AS
+            'SELECT $1::text OPERATOR(pg_catalog.~~*) $2::text';
+        CREATE OPERATOR = (LEFTARG = folded, RIGHTARG = folded, PROCEDURE = same);
+        CREATE OPERATOR <> (LEFTARG = folded, RIGHTARG = folded, PROCEDURE = differs);
+        CREATE OPERATOR ~~ (LEFTARG = folded, RIGHTARG = text, PROCEDURE = fits);
+        CREATE OPERATOR ~~ (LEFTARG = folded, RIGHTARG = folded, PROCEDURE = fits);
+        CREATE DOMAIN named AS folded
+    """)
+    ((oid,),) = database.execute(
+        "SELECT oid::int8 FROM pg_type WHERE typname = %s AND typnamespace = '\"an extension''s\"'::regnamespace",
+        [type_name],
+    )
+    values = [b"Milk", b"bread", None]
+
+    async def says(operator: str, *operands: str | None) -> list[bool | None]:
+        return await catalog.decide(Question(oid, None, operator, operands), values)
+
+    assert await says("eq", "mILK") == [True, False, None]
+    assert await says("neq", "mILK") == [False, True, None]
+    assert await says("in", "x", "mILK") == [True, False, None]
+    assert await says("in", "mILK", None) == [True, None, None]
+    assert await says("isdistinct", "mILK") == [False, True, True]
+    assert await says("isdistinct", None) == [True, True, False]
+    assert await says("like", "mi%") == [True, False, None]
+    assert await says("gt", "Z") == [False, True, None], "what it has not itself is text's"
