@@ -117,6 +117,8 @@ class MemoryCatalog:
         roles: The roles that exist, and what they see of which table.
         fingerprint: Of the roles.
         partitions: What is attached.
+        gone: The OIDs of tables that were dropped.
+        compared: How many tables were compared, in all.
     """
 
     def __init__(self) -> None:
@@ -128,11 +130,18 @@ class MemoryCatalog:
         self.roles: dict[str, dict[int, Sight]] = {}
         self.fingerprint = "1"
         self.partitions: frozenset[tuple[int, int, int]] = frozenset()
+        self.gone: set[int] = set()
+        self.compared = 0
 
     async def describe(self, relation: Relation) -> Table:
         self.described.append(relation.name)
         shapes = [builtin_shape(column.type_oid) for column in relation.columns]
         return Table(relation, tuple(shape for shape in shapes if shape is not None), (0,))
+
+    async def altered(self, tables: Collection[Table]) -> Mapping[int, Table | None]:
+        await self._answer()
+        self.compared += len(tables)
+        return {table.relation.oid: None for table in tables if table.relation.oid in self.gone}
 
     async def snapshot(self) -> Snapshot:
         await self._answer()

@@ -8,6 +8,7 @@ window held.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import TYPE_CHECKING
 
 import structlog
@@ -89,6 +90,7 @@ class Pipeline:
         self._when_lost = when_lost
         self._decoder = Decoder()
         self._tables: dict[int, Table] = {}
+        self._gone: deque[tuple[int, int]] = deque()  # dropped tables, each with the window's end when that was known
         self._transaction: Transaction | None = None
         self._partitions: Partitions | None = None  # on the versions that need it
         self._again_from: Lsn | None = None  # how far what was read before has been read again
@@ -121,6 +123,8 @@ class Pipeline:
             while True:
                 wait_s = 0.0
                 try:
+                    if self._start_over_because:
+                        await self._drop_slot()
                     if not self.health.is_streaming:
                         await self.open()
                     await self._follow()
@@ -130,8 +134,6 @@ class Pipeline:
                     log.exception("the pipeline failed")
                     wait_s = self._broke(StreamEnded(f"the pipeline failed: {type(error).__name__}"))
                 await self._source.close()
-                if self._start_over_because:
-                    await self._drop_slot()
                 await asyncio.sleep(wait_s)
         finally:
             for task in keeping:
@@ -156,12 +158,9 @@ class Pipeline:
         self._when_lost()
 
     async def _drop_slot(self) -> None:
+        """Drop the slot; until that has worked it is not followed again, lest it is dropped much later and in vain."""
         log.warning("the slot is dropped and made anew", reason=self._start_over_because)
-        try:
-            await self._source.drop_slot()
-        except PgcastError as error:
-            log.warning("the slot cannot be dropped yet", error=error.message)
-            return
+        await self._source.drop_slot()
         self._start_over_because = ""
 
     async def close(self) -> None:
@@ -174,8 +173,13 @@ class Pipeline:
 
     def floor(self) -> Floor:
         """Return what a later run should know of the place that is confirmed now."""
-        commit_lsn, index = self._hub.window.floor
-        return Floor(self.epoch, self.confirmed, commit_lsn, index)
+        window = self._hub.window
+        place = window.floor
+        if self.confirmed > window.confirmable:
+            # Confirmed at once, for commits waited for us: the slot does not bring the window's content again.
+            number = window.number_after(self.confirmed, -1)
+            place = place if number is None else window.place_before(number)
+        return Floor(self.epoch, self.confirmed, *place)
 
     def ask_for_progress(self) -> None:
         """Have Postgres say at once how far it has read: somebody waits for the stream to pass a place."""
@@ -185,7 +189,9 @@ class Pipeline:
     def _started(self, start: StreamStart) -> None:
         epoch = epoch_of(start.system_identifier, start.database)
         is_first = not self.epoch
-        is_new = start.slot_created or epoch != self.epoch or start.has_forked
+        # Only we confirm, and never beyond what we have heard of: unless somebody else consumed the slot meanwhile.
+        has_moved = start.confirmed_lsn > self.progress.received
+        is_new = start.slot_created or epoch != self.epoch or start.has_forked or has_moved
         self.slot_created = start.slot_created
         if epoch != self.epoch:
             self.relays.since = start.written_lsn
@@ -193,6 +199,7 @@ class Pipeline:
             # No position of what the server lacks may pass for one of what it wrote in its place.
             floor = (self.progress.furthest, 0) if start.has_forked else floor_of(self.known_floor, start, epoch)
             self.progress.restart()
+            self.progress.hear(start.confirmed_lsn)
             self._hub.window.restart(floor)
             self.confirmed = NO_LSN
             self._again_from = None
@@ -219,7 +226,8 @@ class Pipeline:
             log.warning(
                 "the server lacks changes that were delivered, as after a failover; clients are told"
                 if start.has_forked
-                else "another slot, or another database: changes were lost; clients are told"
+                else "another slot, or another database, or somebody else has consumed the slot: changes were lost;"
+                " clients are told"
             )
             self._when_lost()
 
@@ -373,6 +381,7 @@ class Pipeline:
         """
         while True:
             await asyncio.sleep(_TABLES_S)
+            self._forget_the_gone()
             tables = self._tables
             asked = dict(tables)
             try:
@@ -386,9 +395,22 @@ class Pipeline:
                 self.ask_for_progress()
                 await asyncio.sleep(_TABLES_POLL_S)
             for oid, table in altered.items():
-                # Whatever was announced meanwhile is newer.
-                if self._tables.get(oid) is asked[oid]:
+                if self._tables.get(oid) is not asked[oid]:
+                    continue  # whatever was announced meanwhile is newer
+                if table is None:
+                    # Its last rows have been read: whoever dropped it waited for those who wrote them.
+                    del self._tables[oid]
+                    self._decoder.readers.pop(oid, None)
+                    self._gone.append((self._hub.window.end, oid))
+                else:
                     self._know(table)
+
+    def _forget_the_gone(self) -> None:
+        """Forget who may see a table that was dropped, once the window holds no change of it."""
+        while self._gone and self._gone[0][0] <= self._hub.window.start:
+            _, oid = self._gone.popleft()
+            if oid not in self._tables:
+                self._hub.sights.forget(oid)
 
     async def _keep_to_partitions(self) -> None:
         """Every second, on the versions that need it, see whether partitions have come or gone."""

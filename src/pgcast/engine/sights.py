@@ -124,6 +124,12 @@ class Sights:
         self._judgements.clear()
         self.version += 1
 
+    def forget(self, oid: int) -> None:
+        """Forget a table that does not exist any more."""
+        self.tables.pop(oid, None)
+        for role in self.roles:
+            self._known.pop((role, oid), None)
+
     def sight(self, role: str, oid: int) -> Sight | None:
         """Return what a role sees of a table; None if that has not been asked."""
         known = self._known.get((role, oid))

@@ -180,8 +180,8 @@ class PostgresCatalog:
             is_internal=is_internal,
         )
 
-    async def altered(self, tables: Collection[Table]) -> Mapping[int, Table]:
-        """Return those tables, by OID, of which the catalog now says otherwise, as it says now."""
+    async def altered(self, tables: Collection[Table]) -> Mapping[int, Table | None]:
+        """Return those tables, by OID, of which the catalog now says otherwise, as it says now; None if one is gone."""
         type_oids = {shape.oid for table in tables for shape in table.types if shape.oid >= FIRST_USER_OID}
         try:
             cursor = await self._pool.ask(_SCHEMAS, [[table.relation.oid for table in tables]])
@@ -189,12 +189,14 @@ class PostgresCatalog:
             shapes = await shapes_of(self._pool, type_oids) if type_oids else {}
         except psycopg.Error as error:
             raise translate(error, self._names, otherwise=DatabaseError) from error
-        found: dict[int, Table] = {}
+        found: dict[int, Table | None] = {}
         for table in tables:
             oid = table.relation.oid
             types = tuple(_known(shapes.get(shape.oid), shape) for shape in table.types)
-            schema = schemas.get(oid, table.schema)
-            if (schema, types) != (table.schema, table.types):
+            schema = schemas.get(oid)
+            if schema is None:
+                found[oid] = None
+            elif (schema, types) != (table.schema, table.types):
                 found[oid] = replace(table, relation=replace(table.relation, schema=schema), types=types)
         return found
 
@@ -364,8 +366,8 @@ class PostgresCatalog:
 
 
 def _known(now: TypeShape | None, then: TypeShape) -> TypeShape:
-    """Return the shape of now, unless the type is built in or gone."""
-    return then if now is None or now.name == UNKNOWN else now
+    """Return the shape of now, unless the type is built in or gone; the collation is the column's, not the type's."""
+    return then if now is None or now.name == UNKNOWN else replace(now, collation=then.collation)
 
 
 def _covered(relation: Relation, identities: Sequence[Sequence[str]]) -> Relation:

@@ -98,9 +98,7 @@ async def judge(pool: Pool, question: Question, values: Sequence[bytes | None]) 
     return [answer for (answer,) in await cursor.fetchall()]
 
 
-def _comparison(
-    question: Question, value: str, symbol: str, operands: Sequence[str]
-) -> str:
+def _comparison(question: Question, value: str, symbol: str, operands: Sequence[str]) -> str:
     """Return the comparison as SQL; `in` and `isdistinct` spelled out, for SQL's words look for an `=` themselves."""
     comparisons = [f"{value} {symbol} {operand}" for operand in operands]
     if question.operator == "in":

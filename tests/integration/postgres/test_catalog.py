@@ -158,8 +158,21 @@ async def test_what_postgres_does_not_announce_is_found_by_asking(database, cata
     assert [spell(shape) for shape in now.types] == ["int4", "pair(a int4, b text)", "[pair(a int4, b text)]"]
     assert [spell(shape) for shape in altered[u.relation.oid].types] == ["int4", "humour"]
     # Rows of what is gone may still be on their way, and are described as before.
-    database.execute("DROP TABLE z.t, u; DROP TYPE pair, humour")
-    assert await catalog.altered([t, u, v]) == {}
+    database.execute("ALTER TABLE z.t DROP p, DROP ps; DROP TABLE u; DROP TYPE pair, humour")
+    assert await catalog.altered([now, u, v]) == {u.relation.oid: None}
+
+
+async def test_a_columns_own_collation_is_no_alteration_of_its_type(database, catalog):
+    database.execute("""
+        CREATE DOMAIN label AS text; CREATE COLLATION far (LOCALE = 'C');
+        CREATE TABLE t (a int PRIMARY KEY, b label COLLATE far)
+    """)
+    t = await catalog.describe(announced(database, "t", keys=["a"]))
+    assert t.types[1].collation is not None
+    assert await catalog.altered([t]) == {}
+    database.execute("ALTER DOMAIN label RENAME TO tag")
+    now = (await catalog.altered([t]))[t.relation.oid]
+    assert (spell(now.types[1]), now.types[1].collation) == ("tag=text", t.types[1].collation)
 
 
 async def test_row_security_is_seen(database, catalog):
