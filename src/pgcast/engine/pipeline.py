@@ -203,6 +203,8 @@ class Pipeline:
             self._hub.window.restart(floor)
             self.confirmed = NO_LSN
             self._again_from = None
+            if not is_first and (epoch != self.epoch or start.has_forked):
+                self._hub.readers.restart()
             has_backlog = not start.slot_created
             self._partitions = Partitions(has_backlog=has_backlog) if goes_stale(start.server_version) else None
         self.epoch = epoch

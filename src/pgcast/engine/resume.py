@@ -89,6 +89,17 @@ class Readers:
         member.group.reading.pop(member, None)
         self._members.pop(member, None)
 
+    def restart(self) -> None:
+        """Another history begins: what members know of the old one says nothing of this one.
+
+        Its LSNs and transaction ids may come again. So who joined just before gets more, never less.
+        """
+        self.passed_lsn = NO_LSN
+        for member in self._members:
+            if member.reading is not None:
+                member.reading.rules = None
+                member.reading.until = NO_LSN
+
     def passed(self, lsn: Lsn) -> None:
         """Note that everything that commits below `lsn` is in the window."""
         if lsn > self.passed_lsn:

@@ -151,6 +151,7 @@ async def test_a_server_that_lacks_what_was_delivered_is_a_gap_for_everybody(rig
     await rig.clock.advance(1.1)
     assert rig.source.taken == [1, 301]
     assert len(rig.losses) == 1
+    assert rig.hub.readers.passed_lsn == NO_LSN
     # What the new server wrote in place of it is delivered, and whoever names a place in the old history is told.
     rig.source.next_start["has_forked"] = False
     rig.source.send(*pgoutput.transaction(150, 1), *pgoutput.transaction(290, 2))

@@ -246,6 +246,20 @@ async def test_a_snapshot_counts_only_until_the_stream_has_passed_it(clock: Cloc
     assert member.outlet.positions == [(100, 0)]
 
 
+async def test_a_snapshot_of_another_history_counts_for_nothing(clock: Clock):
+    rig = Rig()
+    rig.readers.passed(Lsn(900))
+    snapshot = Snapshot(1000, 1000, frozenset(), Lsn(950))
+    member = rig.start(TO_TODOS, rules={1: lambda one: not snapshot.sees(one.transaction.xid)}, until=Lsn(950))
+    rig.readers.restart()
+    rig.commit(100)
+    rig.readers.passed(Lsn(105))
+    await clock.settle()
+    assert member.outlet.positions == [(100, 0)]
+    assert rig.level == [member]
+    assert rig.readers.passed_lsn == 105
+
+
 async def test_what_was_rendered_with_other_rights_is_not_shared():
     hub, first, second = Hub(Payloads(), HubLimits()), MemoryOutlet(), MemoryOutlet()
     hub.sights.roles["anon"] = None
