@@ -37,8 +37,8 @@ _OPERATORS: Final = {
 }
 _PATTERNS: Final = frozenset({"like", "ilike", "match", "imatch"})
 
-# A type by its OID; and, if it or what it is a domain over has the operator itself, in which schema, and what stands
-# to the right of it: a pattern may be a text.
+# A type by its OID, or what it is a domain over: a domain over an enum has no operators. And if that has the operator
+# itself, in which schema, and what stands to the right of it: a pattern may be a text.
 _TYPE: Final = """
     WITH RECURSIVE under (oid, base, namespace, kind) AS (
         SELECT oid, typbasetype, typnamespace, typtype FROM pg_type WHERE oid = $1::oid
@@ -46,20 +46,20 @@ _TYPE: Final = """
         SELECT t.oid, t.typbasetype, t.typnamespace, t.typtype FROM under JOIN pg_type t ON t.oid = under.base
     )
     SELECT n.nspname, t.typname, own.operator_schema, own.right_schema, own.right_name
-    FROM pg_type t
+    FROM under
+    JOIN pg_type t ON t.oid = under.oid
     JOIN pg_namespace n ON n.oid = t.typnamespace
     LEFT JOIN LATERAL (
         SELECT ons.nspname AS operator_schema, rns.nspname AS right_schema, r.typname AS right_name
-        FROM under
-        JOIN pg_operator o ON o.oprname = $2 AND o.oprleft = under.oid
-            AND (o.oprright = under.oid OR ($3::boolean AND o.oprright = 'pg_catalog.text'::regtype))
+        FROM pg_operator o
         JOIN pg_namespace ons ON ons.oid = o.oprnamespace AND ons.nspname <> 'pg_catalog'
         JOIN pg_type r ON r.oid = o.oprright
         JOIN pg_namespace rns ON rns.oid = r.typnamespace
-        WHERE under.kind <> 'd'
+        WHERE o.oprname = $2 AND o.oprleft = under.oid
+            AND (o.oprright = under.oid OR ($3::boolean AND o.oprright = 'pg_catalog.text'::regtype))
         ORDER BY o.oprright = under.oid, o.oprnamespace <> under.namespace, o.oid LIMIT 1
     ) own ON true
-    WHERE t.oid = $1::oid
+    WHERE under.kind <> 'd'
 """
 
 

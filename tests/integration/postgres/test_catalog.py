@@ -162,6 +162,16 @@ async def test_what_postgres_does_not_announce_is_found_by_asking(database, cata
     assert await catalog.altered([now, u, v]) == {u.relation.oid: None}
 
 
+async def test_a_table_of_many_columns_is_listed_in_time(database, catalog):
+    """Joins wait for the list; the view of it costs as much for each column as a table has columns."""
+    columns = ", ".join(f"c{number} text" for number in range(1599))
+    database.execute(f"CREATE TABLE wide (id int PRIMARY KEY, {columns}); CREATE PUBLICATION p FOR ALL TABLES")
+    started_s = time.monotonic()
+    (wide,) = await catalog.published_tables()
+    assert time.monotonic() - started_s < 2
+    assert [name for name, _ in wide.columns] == ["id", *(f"c{number}" for number in range(1599))]
+
+
 async def test_a_columns_own_collation_is_no_alteration_of_its_type(database, catalog):
     database.execute("""
         CREATE DOMAIN label AS text; CREATE COLLATION far (LOCALE = 'C');
@@ -412,6 +422,9 @@ async def test_a_comparison_is_made_by_postgres_or_refused(database, catalog):
     database.execute("CREATE TYPE mood AS ENUM ('sad', 'ok')")
     ((oid,),) = database.execute("SELECT 'mood'::regtype::oid::int8")
     assert await catalog.decide(Question(oid, None, "lt", ("ok",)), [b"sad", b"ok", None]) == [True, False, None]
+    database.execute("CREATE DOMAIN bright AS mood; CREATE DOMAIN very_bright AS bright CHECK (VALUE IS NOT NULL)")
+    ((domain,),) = database.execute("SELECT 'very_bright'::regtype::oid::int8")
+    assert await catalog.decide(Question(domain, None, "lt", ("ok",)), [b"sad", b"ok", None]) == [True, False, None]
     assert await catalog.decide(Question(25, None, "imatch", ("^A",)), [b"ab", b"b"]) == [True, False]
     assert await catalog.decide(Question(25, None, "in", ()), [b"ab"]) == [False]
     with pytest.raises(BindingError, match="invalid input value for enum"):
