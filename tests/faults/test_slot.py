@@ -78,6 +78,36 @@ async def test_a_slot_dropped_while_the_server_was_away_is_made_anew_and_the_gap
         assert (await client.change())["data"]["record"]["id"] == 3
 
 
+@pytest.mark.postgres(11, why="pg_replication_slot_advance came with version 11")
+async def test_a_slot_that_somebody_else_has_consumed_meanwhile_is_a_gap_that_is_told(node: Node, published: Database):
+    """As when a second server takes the slot over while the first one's network is away."""
+    slot = node.environment["SLOT_NAME"]
+
+    def is_free() -> bool:
+        return not published.execute(f"select active from pg_replication_slots where slot_name = '{slot}'")[0][0]
+
+    async with RealtimeClient(node.url) as client:
+        await client.join("realtime:room", TODOS)
+        published.execute("insert into todos values (1, 'x')")
+        position = (await client.change())["data"]["position"]
+        os.kill(node.pid, signal.SIGSTOP)
+        try:
+            published.execute(
+                f"select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{slot}'"
+            )
+            await eventually(is_free)
+            published.execute("insert into todos values (2, 'lost')")
+            published.execute(f"select pg_replication_slot_advance('{slot}', pg_current_wal_lsn())")
+        finally:
+            os.kill(node.pid, signal.SIGCONT)
+        await gap(client)
+        published.execute("insert into todos values (3, 'live')")
+        assert (await client.change())["data"]["record"]["id"] == 3
+    async with RealtimeClient(node.url) as client:
+        await client.join("realtime:room", {**TODOS, "since": position}, subscribed=False)
+        await gap(client)
+
+
 @pytest.mark.postgres(13, why="max_slot_wal_keep_size came with version 13")
 async def test_an_invalidated_slot_is_made_anew_and_every_client_told(
     own_cluster: ClusterFactory, start_node: NodeFactory
