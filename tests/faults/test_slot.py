@@ -9,6 +9,7 @@ import signal
 import time
 import urllib.error
 import urllib.request
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -243,15 +244,18 @@ async def test_over_the_limit_the_window_is_given_up_first(own_cluster: ClusterF
     assert "made anew" not in node.log()
 
 
+@pytest.mark.parametrize(
+    ("names", "application_name"), [("*", "pgcast"), ('FIRST 1 ("Web.Shop (1)", other)', "web.shop (1)")]
+)
 async def test_commits_do_not_hang_where_everybody_counts_as_a_standby(
-    own_cluster: ClusterFactory, start_node: NodeFactory
+    own_cluster: ClusterFactory, start_node: NodeFactory, names: str, application_name: str
 ):
     cluster = own_cluster()
     prepare(cluster)
-    node = start_node(cluster.dsn())
+    node = start_node(f"{cluster.dsn()}&application_name={quote(application_name)}")
     async with RealtimeClient(node.url) as client:
         await client.join("realtime:room", TODOS)
-        execute(cluster, "alter system set synchronous_standby_names = '*'", "select pg_reload_conf()")
+        execute(cluster, f"alter system set synchronous_standby_names = '{names}'", "select pg_reload_conf()")
         await eventually(lambda: "synchronous standby" in node.log())
         started = time.monotonic()
         await asyncio.to_thread(execute, cluster, "insert into todos values (1, 'x')")
