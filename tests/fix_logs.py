@@ -1,4 +1,4 @@
-"""What a test set up for the log ends with it: a listener inside a program logs to that program's own logging."""
+"""Where the log of a test goes: to standard output where the test captures that, else to Python's own logging."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(autouse=True)
-def _log_as_before() -> Iterator[None]:
+def _log_as_before(request: pytest.FixtureRequest) -> Iterator[None]:
+    if "capsys" in request.fixturenames:
+        structlog.configure()
     yield
     structlog.reset_defaults()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
+import pgcast
 from pgcast.channels import admission, channel, postgres_changes, replies, session
 from pgcast.cli import app
 from pgcast.cli.variables import default_text
@@ -90,6 +91,15 @@ def test_every_code_that_a_client_is_told_is_explained():
     assert {"TopicNameRequired", "GapDetected", "ChannelRateLimitReached"} <= told
     explained = {row[0].strip("`") for row in table_rows(read("docs/reference/errors.md"))}
     assert told <= explained
+
+
+def test_every_public_name_is_on_the_page_of_the_api_and_offered_for_completion():
+    named = set(re.findall(r"`(?:async )?(\w+)(?:\([^`]*)?`", read("docs/reference/python.md")))
+    headings = set(
+        re.findall(r"\w+", " ".join(re.findall(r"^#+ (.*)$", read("docs/reference/python.md"), re.MULTILINE)))
+    )
+    assert set(pgcast.__all__) <= named | headings
+    assert set(pgcast.__all__) <= set(dir(pgcast))
 
 
 def test_every_command_is_described_with_all_its_options():

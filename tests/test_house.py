@@ -60,10 +60,7 @@ TESTED_ELSEWHERE = {
     "postgres/table_checks.py": "tests/integration/postgres/test_checks.py",
     "postgres/types.py": "tests/integration/postgres/test_catalog.py",
     "webhooks/courier.py": "tests/integration/webhooks/test_delivery.py",
-    "webhooks/endpoint.py": "tests/integration/webhooks/test_delivery.py",
     "webhooks/metrics.py": "tests/integration/webhooks/test_delivery.py",
-    "webhooks/posting.py": "tests/integration/webhooks/test_delivery.py",
-    "webhooks/service.py": "tests/integration/webhooks/test_configuration.py",
     "webhooks/store.py": "tests/integration/webhooks/test_troubles.py",
 }
 
@@ -137,6 +134,12 @@ def test_only_commands_print():
     for module in MODULES:
         if not module.startswith("cli/") and module != "devdb/launch.py":  # run as a program of its own
             assert not re.search(r"^\s*print\(", text_of(SOURCE / module), re.MULTILINE), module
+
+
+def test_only_the_commands_know_where_the_log_goes():
+    for module in MODULES:
+        if module not in {"logs.py", "cli/logs.py"}:
+            assert "structlog" not in text_of(SOURCE / module), f"{module}: log = get_logger(__name__), of pgcast.logs"
 
 
 def test_nothing_is_left_to_be_done():

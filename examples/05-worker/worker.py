@@ -25,8 +25,7 @@ def main() -> None:
         pgcast.listen_sync(DATABASE_URL, tables="orders", events=["INSERT"], slot="mailer") as changes,
     ):
         print("waiting for orders", flush=True)
-        if changes.slot_created:
-            catch_up(database)
+        catch_up(database)
         while True:
             try:
                 for change in changes:
@@ -37,7 +36,7 @@ def main() -> None:
 
 
 def catch_up(database: Database) -> None:
-    """Look for orders that no change will tell of: those from before the slot, and those that a lost slot had."""
+    """Look for orders that no change may tell of: those from before the slot, and those that a lost slot had."""
     for order_id, email, item in database.execute(UNSENT).fetchall():
         send_once(database, order_id, email, item)
 

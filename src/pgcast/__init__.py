@@ -37,3 +37,7 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         home = "asgi" if "mount" in name.lower() else "model.errors" if name.endswith(("Error", "Detected")) else "api"
         return getattr(_import(f"{__name__}.{home}"), name)
+
+    def __dir__() -> list[str]:
+        """Name what is there, loaded or not, so that a shell completes it."""
+        return sorted({*globals(), *__all__})

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import structlog
 import uvicorn
 
 from pgcast.auth.proxies import TrustedProxies
@@ -28,6 +27,7 @@ from pgcast.engine.node import Node, NodeLimits
 from pgcast.engine.ports import Database
 from pgcast.engine.watch import LagLimits
 from pgcast.jwks import authenticator_by
+from pgcast.logs import get_logger
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import Target, parse_target
 from pgcast.postgres.messages import PostgresMessages
@@ -35,14 +35,14 @@ from pgcast.postgres.observer import PostgresObserver
 from pgcast.postgres.policies import PostgresPolicies
 from pgcast.postgres.replication import ReplicationSource
 from pgcast.settings import IGNORED, IpVersion, LegacyValues, ResumeBy, Settings, ignored_variables
-from pgcast.sockets.handshake import Admission, Refusal, TokenDoorkeeper
+from pgcast.sockets.handshake import PATHS, Admission, Refusal, TokenDoorkeeper
 from pgcast.sockets.listening import BACKLOG, listen, raise_file_limit
 from pgcast.sockets.options import SocketOptions
 from pgcast.sockets.protocol import Connection, close_idle
 from pgcast.state import NodeState
 from pgcast.web.broadcast import BroadcastRoute, HttpLimits
 from pgcast.web.forwarded import Forwarded
-from pgcast.web.routes import make_web, metrics_route
+from pgcast.web.routes import make_web, metrics_route, websocket_routes
 from pgcast.web.tls import keep_renewed, server_context
 from pgcast.webhooks.addresses import parse_rules
 from pgcast.webhooks.metrics import WebhookCollector
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from pgcast.sockets.handshake import Doorkeeper
     from pgcast.sockets.protocol import Switchboard
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _MB = 1 << 20
 _GRACE_S = 10
@@ -227,6 +227,7 @@ async def carried(settings: Settings, routes: Sequence[BaseRoute] = ()) -> Async
     registry.register(WebhookCollector(webhooks))
     ours = [
         _broadcast_route(node, settings),
+        *websocket_routes(PATHS),
         *([metrics_route(registry)] if settings.exposes_metrics else []),
     ]
     try:
@@ -262,6 +263,7 @@ class Server:
         self._running: asyncio.Task[None] | None = None
         self._is_stopped = False
         self._carried: Carried | None = None
+        self._is_reload_wanted = False
 
     async def run(self, when_started: Callable[[int], None] | None = None) -> None:
         """Serve until `stop` is called; then send the clients away and confirm what was delivered.
@@ -292,7 +294,9 @@ class Server:
 
     def reload(self) -> None:
         """Read CONFIGURATION_FILE again, soon; a file with a mistake in it changes nothing."""
-        if self._carried is not None:
+        if self._carried is None:
+            self._is_reload_wanted = True  # the file may have been read already
+        else:
             self._carried.reload()
 
     async def _run(self, when_started: Callable[[int], None] | None) -> None:
@@ -301,6 +305,8 @@ class Server:
         with contextlib.closing(listen(self._settings.listen_address, self._settings.port)) as listening:
             async with carried(self._settings, self._routes) as node:
                 self._carried = node
+                if self._is_reload_wanted:
+                    node.reload()
                 await self._serve(node, listening, tls, when_started)
 
     async def _serve(

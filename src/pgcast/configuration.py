@@ -28,6 +28,9 @@ MAX_BYTES: Final = 4 << 20
 MAX_WEBHOOKS: Final = 1000
 """How many webhooks it may have: each endpoint has a thread and a file."""
 
+_MARK: Final = b"\xef\xbb\xbf"
+"""What some editors begin a file of UTF-8 with (RFC 8259, section 8.1: it may be ignored)."""
+
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _EVENTS: Final = "INSERT, UPDATE, DELETE, TRUNCATE or *"
 _WHERE: Final = re.compile(r"(.*) - at `\$\.?(.*)`", re.DOTALL)
@@ -81,7 +84,7 @@ def parse_configuration(content: bytes) -> Configuration:
         SettingsError: Something in it is wrong; the message names the item.
     """
     try:
-        found = msgspec.json.decode(content, type=_File)
+        found = msgspec.json.decode(content.removeprefix(_MARK), type=_File)
     except msgspec.ValidationError as error:
         raise _wrong(_placed(str(error))) from None
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -185,11 +188,13 @@ def _known_at(where: str) -> tuple[str, ...]:
 
 def _json_mistake(content: bytes) -> str:
     try:
-        json.loads(content)
+        json.loads(content.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
         return f"{error.msg} (line {error.lineno}, column {error.colno})"
     except UnicodeDecodeError:
         return "it has to be UTF-8"
+    except RecursionError:
+        return "it is nested too deeply"
     return "malformed"
 
 

@@ -73,17 +73,25 @@ def collect(
     """
     variables = {name: value for name, value in environ.items() if value}
     _refuse_unknown(variables, options, known, secrets)
+    _refuse_blank({name: value for name, value in [*variables.items(), *options.items()] if name in known})
     given = {name: Given(variables[name], Origin.ENVIRONMENT) for name in known if name in variables}
     for name in secrets:
-        path = variables.get(name + FILE_SUFFIX)
-        if path is not None and name not in options:
+        variable = name + FILE_SUFFIX
+        if variable in options:
+            given[name] = Given(_read_secret(variable, options[variable]), Origin.FILE, options[variable])
+        elif variable in variables and name not in options:
             if name in given:
-                raise SettingsError(
-                    f"{name} and {name}{FILE_SUFFIX} are both set", hint="unset the one that is not meant"
-                )
-            given[name] = Given(_read_secret(name + FILE_SUFFIX, path), Origin.FILE, path)
-    given.update({name: Given(value, Origin.OPTION) for name, value in options.items()})
+                raise SettingsError(f"{name} and {variable} are both set", hint="unset the one that is not meant")
+            given[name] = Given(_read_secret(variable, variables[variable]), Origin.FILE, variables[variable])
+    given.update({name: Given(value, Origin.OPTION) for name, value in options.items() if name in known})
     return given
+
+
+def _refuse_blank(values: Mapping[str, str]) -> None:
+    """Refuse what a template without its variable leaves behind: for a secret, a password that anybody may guess."""
+    for name, value in values.items():
+        if value and not value.strip():
+            raise SettingsError(f"{name} is nothing but white space", hint=f"give {name} a value, or unset it")
 
 
 def _refuse_unknown(
@@ -108,6 +116,7 @@ def _is_for_others(name: str, value: str) -> bool:
 
 def _nearest(name: str, names: Collection[str]) -> str:
     """Return the known name that was most likely meant; empty when none is near."""
+    name = name.upper()  # Python programs like small letters
     bare = name.removeprefix(PREFIX)
     for same in (bare, PREFIX + bare):
         if same in names:

@@ -77,7 +77,9 @@ class LogLevel(Enum):
 class Settings(BaseSettings):
     """All settings; a field's alias is its variable."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True, case_sensitive=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", frozen=True, case_sensitive=True, env_ignore_empty=True, allow_inf_nan=False
+    )
 
     database_url: SecretStr | None = Field(
         None, alias="DATABASE_URL", description="the database as a URL; wins over DB_HOST and its neighbours"
@@ -174,7 +176,9 @@ class Settings(BaseSettings):
     private_only: bool = Field(
         default=False, alias="PGCAST_PRIVATE_ONLY", description="true: refuse joins of channels that are not private"
     )
-    max_connections: int = Field(16_384, alias="MAX_CONNECTIONS", ge=1, description="WebSocket connections")
+    max_connections: int = Field(
+        16_384, alias="MAX_CONNECTIONS", ge=0, description="WebSocket connections; 0: no limit"
+    )
     max_channels: int = Field(
         1000, alias="PGCAST_MAX_CHANNELS", ge=0, description="channels per connection; 0: no limit"
     )
@@ -359,7 +363,7 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         keys = [key.strip() for key in value.split(",") if key.strip()]
-        if not all(key.startswith("sb_") and len(key) >= _MIN_KEY_CHARS for key in keys):
+        if not keys or not all(key.startswith("sb_") and len(key) >= _MIN_KEY_CHARS for key in keys):
             # Clients, and we, tell such keys from tokens by how they begin.
             raise ValueError(f"expected keys that begin with sb_ and have at least {_MIN_KEY_CHARS} characters")
         return tuple(SecretStr(key) for key in keys)
@@ -379,7 +383,10 @@ class Settings(BaseSettings):
     @field_validator("webhook_secret")
     @classmethod
     def _check_webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
-        for text in _split(value.get_secret_value()) if value is not None else ():
+        secrets = _split(value.get_secret_value()) if value is not None else ()
+        if value is not None and not secrets:
+            raise ValueError("expected at least one secret")
+        for text in secrets:
             decode_secret(text)
         return value
 

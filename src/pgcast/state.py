@@ -13,9 +13,9 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import structlog
 
 from pgcast.engine.floor import Floor
+from pgcast.logs import get_logger
 from pgcast.model.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
     from pgcast.engine.node import Node
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _NAME = "pgcast-state.json"
 _VERSION = 1
 _WRITE_S = 1.0
+_REPEAT_S = 60.0
 
 
 class StateFile:
@@ -90,6 +91,7 @@ class NodeState:
 
     def __init__(self, node: Node, folder: Path | None) -> None:
         self._node = node
+        self._said_at_s = -_REPEAT_S
         self._file = None if folder is None else StateFile(folder)
         now_s = asyncio.get_running_loop().time()
         if self._file is None:
@@ -134,4 +136,7 @@ class NodeState:
             await asyncio.to_thread(file.write, acknowledged.dump(), self._node.pipeline.floor())
         except OSError as error:
             acknowledged.is_changed = True
-            log.warning("the state could not be written; trying again", error=str(error))
+            now_s = asyncio.get_running_loop().time()
+            if now_s - self._said_at_s >= _REPEAT_S:
+                self._said_at_s = now_s
+                log.warning("the state could not be written; trying again", error=str(error))

@@ -88,6 +88,13 @@ async def test_a_stopping_server_sends_its_clients_away_with_1012(node: Node):
     async with RealtimeClient(node.url) as client:
         await client.join("realtime:room")
         assert node.stop() == 0
+        told = await client.receive_until(lambda message: message["event"] == "system")
+        assert told["payload"] == {
+            "extension": "system",
+            "status": "ok",
+            "message": "Server requested disconnect",
+            "channel": "room",
+        }
         with pytest.raises(ConnectionClosed) as closed:
             await client.receive_until(lambda _: False)
     assert closed.value.rcvd is not None

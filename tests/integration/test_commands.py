@@ -36,6 +36,19 @@ def test_the_version_is_that_of_the_project():
     assert (done.returncode, done.stdout) == (0, f"pgcast {project['version']}\n")
 
 
+def test_a_command_that_needs_no_server_loads_none():
+    program = "import sys, pgcast.cli; print({'pgcast.app', 'uvicorn', 'starlette', 'httpx'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
+    assert done.stdout == "set()\n", "what is loaded costs each health check its time"
+
+
 def test_the_help_of_serve_lists_every_setting():
     done = run("serve", "--help", COLUMNS="200")
     assert done.returncode == 0

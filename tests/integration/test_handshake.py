@@ -73,6 +73,37 @@ async def test_another_path_or_version_is_refused(node: Node):
     assert await refusal(f"{node.url}?vsn=3.0.0") == (403, None)
 
 
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "headers"),
+    [
+        ("POST", "/socket/websocket", UPGRADE),
+        ("POST", "/realtime/v1/websocket", {}),
+        ("HEAD", "/socket/websocket", {}),
+        ("GET", "/socket/websocket?vsn=2.0.0", {}),
+        ("GET", "//[not-an-address/socket/websocket", UPGRADE),
+    ],
+)
+async def test_what_is_no_handshake_is_a_bad_request(node: Node, method: str, target: str, headers: dict[str, str]):
+    def ask() -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=5)
+        with contextlib.closing(connection):
+            connection.request(method, target, headers=headers)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+
+    status, body = await asyncio.to_thread(ask)
+    assert status == 400
+    assert method == "HEAD" or list(json.loads(body)) == ["error"]
+
+
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
 async def test_a_valid_token_gets_in(secured: Node, algorithm: str):
     async with RealtimeClient(secured.url, apikey=token(algorithm=algorithm)) as client:

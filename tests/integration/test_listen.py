@@ -158,7 +158,7 @@ async def test_iterating_ends_with_the_block(todos: Database):
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"tables": "nowhere"}, pgcast.BindingError, "ALTER PUBLICATION supabase_realtime ADD TABLE public.nowhere"),
+        ({"tables": "nowhere"}, pgcast.BindingError, 'ADD TABLE "public"."nowhere"'),
         ({"tables": "a.b.c"}, pgcast.BindingError, '"my.schema".orders'),
         ({"tables": []}, pgcast.BindingError, "none at all"),
         ({"tables": "todos", "filter": "colour=eq.red"}, pgcast.BindingError, "invalid column for filter colour"),
@@ -169,7 +169,16 @@ async def test_iterating_ends_with_the_block(todos: Database):
         ({"publications": []}, pgcast.SettingsError, "publications"),
         ({"slot": "Not A Name"}, pgcast.SettingsError, "Not A Name"),
         ({"ack": "sometimes"}, pgcast.SettingsError, "'manual'"),
+        ({"ack": None}, pgcast.SettingsError, "found None"),
         ({"max_unacknowledged": 0}, pgcast.SettingsError, "max_unacknowledged"),
+        ({"max_unacknowledged": "5"}, pgcast.SettingsError, "max_unacknowledged"),
+        ({"dsn": None}, pgcast.SettingsError, "dsn: expected text (found None)"),
+        ({"tables": None}, pgcast.SettingsError, "tables"),
+        ({"tables": [5]}, pgcast.SettingsError, "tables"),
+        ({"events": None}, pgcast.SettingsError, "events"),
+        ({"filter": 5}, pgcast.SettingsError, "filter"),
+        ({"slot": 5}, pgcast.SettingsError, "slot"),
+        ({"publications": None}, pgcast.SettingsError, "publications"),
         ({"dsn": "postgresql://nobody:wrong@127.0.0.1:1/none"}, pgcast.DatabaseError, "127.0.0.1"),
         ({"dsn": "nonsense"}, pgcast.SettingsError, "connection string"),
     ],
@@ -182,3 +191,35 @@ async def test_what_cannot_be_served_is_said(
         async with pgcast.listen(**{"dsn": todos.dsn, **arguments}):
             pass
     assert words in f"{raised.value.message} {raised.value.hint}"
+    assert "SLOT_NAME" not in f"{raised.value.message} {raised.value.hint}", "a variable of the server's"
+    assert slots(todos) == []
+
+
+def slots(database: Database) -> list[str]:
+    return [
+        name
+        for (name,) in database.execute(
+            "select slot_name from pg_replication_slots where database = current_database()"
+        )
+    ]
+
+
+async def test_a_call_that_fails_leaves_no_new_slot_behind_and_the_next_one_knows_that_it_is_the_first(todos: Database):
+    with pytest.raises(pgcast.BindingError):
+        async with pgcast.listen(todos.dsn, tables="nowhere", slot=SLOT):
+            pass
+    assert slots(todos) == []
+    async with pgcast.listen(todos.dsn, tables="todos", slot=SLOT) as changes:
+        assert changes.slot_created
+    with pytest.raises(pgcast.BindingError):
+        async with pgcast.listen(todos.dsn, tables="nowhere", slot=SLOT):
+            pass
+    assert slots(todos) == [SLOT], "one that was there already stays"
+
+
+async def test_what_is_wrong_is_said_in_words_of_the_call(todos: Database):
+    with pytest.raises(pgcast.DatabaseError) as raised:
+        async with pgcast.listen("postgresql://nobody:wrong@127.0.0.1:1/none"):
+            pass
+    assert raised.value.hint == "is Postgres running there? look at the dsn"
+    assert raised.value.__notes__ == ["fix: is Postgres running there? look at the dsn"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -51,6 +52,21 @@ def test_by_hand_any_thread_may_acknowledge(published: Database):
         assert ids(changes, 1) == [3]
 
 
+def test_two_threads_cannot_read_at_once(published: Database):
+    read: list[int] = []
+    with pgcast.listen_sync(published.dsn) as changes:
+        first = threading.Thread(target=lambda: read.extend(ids(changes, 1)))
+        first.start()
+        time.sleep(0.2)
+        with pytest.raises(RuntimeError, match="two threads"):
+            next(changes)
+        published.execute("insert into todos values (1)")
+        first.join(20)
+        assert read == [1]
+        published.execute("insert into todos values (2)")
+        assert ids(changes, 1) == [2], "one after the other they may"
+
+
 def test_iterating_ends_with_the_block(published: Database):
     with pgcast.listen_sync(published.dsn) as changes:
         pass
@@ -65,6 +81,15 @@ def test_what_cannot_be_served_is_raised_where_the_block_begins(published: Datab
         pass
     with pytest.raises(pgcast.SettingsError, match="'manual'"), pgcast.listen_sync(published.dsn, ack="no"):  # type: ignore[arg-type]
         pass
+    assert not [thread for thread in threading.enumerate() if thread.name == "pgcast"]
+
+
+def test_a_stream_that_does_not_open_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pgcast.api.threaded._START_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dsn = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none"
+        with pytest.raises(pgcast.DatabaseError, match=r"within 0\.2 s"), pgcast.listen_sync(dsn):
+            pass
     assert not [thread for thread in threading.enumerate() if thread.name == "pgcast"]
 
 

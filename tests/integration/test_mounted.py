@@ -8,6 +8,7 @@ import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import django
 import httpx
 import pytest
@@ -215,6 +216,64 @@ async def test_a_database_that_cannot_be_followed_stops_the_application_with_the
     assert log.noted == ["up", "down"], "what the application had begun was ended"
 
 
+async def test_a_connection_that_a_test_client_ends_ends_quietly(published: Database):
+    """As Starlette's TestClient does it: a disconnect, and the cancellation of its scope soon after."""
+    server = pgcast.MountedServer(DATABASE_URL=published.dsn, **EVERYBODY)
+    app = server.wrap(fastapi_app(Log()))  # type: ignore[arg-type]
+    path = "/realtime/v1/websocket"
+    async with server:
+        for turns in range(12):
+            events = iter(["websocket.connect", "websocket.disconnect"])
+            with anyio.CancelScope() as scope:
+
+                def cancel(turns: int, scope: anyio.CancelScope = scope) -> None:
+                    if turns:
+                        asyncio.get_running_loop().call_soon(cancel, turns - 1)
+                    else:
+                        scope.cancel()
+
+                async def receive(turns: int = turns, events: Any = events, cancel: Any = cancel) -> dict[str, Any]:
+                    event = next(events)
+                    if event == "websocket.disconnect":
+                        asyncio.get_running_loop().call_soon(cancel, turns)
+                    return {"type": event}
+
+                async def send(event: Any) -> None: ...
+
+                await app({"type": "websocket", "path": path, "query_string": b"", "headers": []}, receive, send)
+                await anyio.sleep_forever()
+            assert scope.cancelled_caught
+
+
+async def test_a_second_process_is_told_that_one_alone_can_carry_the_server(
+    published: Database, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pgcast.engine.node._BUSY_S", 0.1)
+    async with pgcast.MountedServer(DATABASE_URL=published.dsn, **EVERYBODY):
+        second = pgcast.MountedServer(DATABASE_URL=published.dsn, **EVERYBODY)
+        with pytest.raises(pgcast.DatabaseError, match="is active for PID") as raised:
+            await second.start()
+    assert "with several workers, run one" in raised.value.hint
+
+
+async def test_a_server_starts_once_and_knows_its_handlers_by_then(published: Database):
+    server = pgcast.MountedServer(DATABASE_URL=published.dsn, **EVERYBODY)
+
+    async def handler(change: pgcast.PlainChange) -> None: ...
+
+    first = asyncio.create_task(server.start())
+    await asyncio.sleep(0)
+    with pytest.raises(pgcast.SettingsError, match="runs already"):
+        await server.start()
+    with pytest.raises(pgcast.SettingsError, match="before it starts"):
+        server.on("todos")(handler)
+    await first
+    await server.stop()
+    server.on("todos")(handler)
+    async with server:
+        assert server.inside is not None
+
+
 async def test_a_handler_that_fails_or_hangs_concerns_no_other(published: Database, caplog: Any):
     server = pgcast.MountedServer(DATABASE_URL=published.dsn, **EVERYBODY)
     log = Log()
@@ -242,6 +301,34 @@ async def test_a_handler_that_fails_or_hangs_concerns_no_other(published: Databa
     assert "a handler was cancelled" in caplog.text
     assert "fails" in failures[0].getMessage()
     assert failures[0].exc_info is not None
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+async def test_a_handler_that_swallows_its_cancellation_does_not_keep_the_server(
+    published: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, comes_back: bool
+):
+    monkeypatch.setattr("pgcast.asgi.handlers._STOP_S", 0.2)
+    server = pgcast.MountedServer(DATABASE_URL=published.dsn, **EVERYBODY)
+    log = Log()
+    end = asyncio.Event()
+
+    @server.on("todos")
+    async def stubborn(change: pgcast.PlainChange) -> None:
+        log.note(change)
+        while not end.is_set():
+            try:
+                await end.wait()
+            except asyncio.CancelledError:
+                if comes_back:
+                    return
+
+    async with asyncio.timeout(DEADLINE_S):
+        async with server:
+            await run(published, "insert into todos values (1)")
+            await log.has(1)
+    assert ("a handler does not end" in caplog.text) is not comes_back
+    end.set()
+    await asyncio.sleep(0)
 
 
 async def test_a_handler_is_called_for_what_commits_from_now_on_also_when_the_slot_brings_older_things(
@@ -304,18 +391,50 @@ class RealtimeGuard:
         return None
 
 
+def test_what_a_handler_cannot_ask_for_is_said_where_it_is_registered():
+    server = pgcast.MountedServer(DATABASE_URL="postgresql:///none", **EVERYBODY)
+
+    async def handler(change: pgcast.PlainChange) -> None: ...
+
+    def not_async() -> None: ...
+
+    server.on("todos", events="INSERT")(handler)  # type: ignore[arg-type]
+    with pytest.raises(pgcast.BindingError, match="'insert'"):
+        server.on("todos", events=["insert"])  # type: ignore[list-item]
+    with pytest.raises(pgcast.SettingsError, match="tables: expected text"):
+        server.on(None)  # type: ignore[arg-type]
+    with pytest.raises(pgcast.SettingsError, match="filter: expected text"):
+        server.on("todos", filter=5)  # type: ignore[arg-type]
+    with pytest.raises(pgcast.SettingsError, match="when_gap is an async function"):
+        server.on("todos", when_gap=not_async)  # type: ignore[arg-type]
+    with pytest.raises(pgcast.SettingsError, match="a handler is an async function"):
+        server.on("todos")(not_async)  # type: ignore[type-var]
+
+
+async def test_a_handler_whose_table_is_not_there_is_named(published: Database):
+    server = pgcast.MountedServer(DATABASE_URL=published.dsn, **EVERYBODY)
+
+    @server.on("nowhere")
+    async def notes(change: pgcast.PlainChange) -> None: ...
+
+    with pytest.raises(pgcast.BindingError, match=r"handler .*notes: public\.nowhere"):
+        await server.start()
+
+
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
         ({}, "JWT_SECRET"),
         ({"SECURE_CHANNELS": "false", "PORT": "much"}, "PORT"),
         ({"SECURE_CHANNELS": "false", "path": "realtime/"}, "path"),
+        ({"SECURE_CHANNELS": "false", "path": None}, "path: expected text"),
+        ({"SECURE_CHANNELS": "false", "DATABASE_URL": None}, "DATABASE_URL: expected text (found None)"),
     ],
     ids=str,
 )
-def test_settings_that_cannot_be_used_are_named(variables: dict[str, str], words: str):
+def test_settings_that_cannot_be_used_are_named(variables: dict[str, Any], words: str):
     with pytest.raises(pgcast.SettingsError) as raised:
-        pgcast.MountedServer(**variables)  # type: ignore[arg-type]
+        pgcast.MountedServer(**variables)
     assert words in f"{raised.value.message} {raised.value.hint}"
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import socket
 import urllib.request
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from fix_node import Node, NodeFactory
+from minting import SECRET, mint
 from pgcast.devdb.cluster import Cluster
 from pgcast.devdb.template import Database
 from pgcast.settings import IGNORED
@@ -41,18 +43,39 @@ async def test_variables_without_effect_are_said_in_one_line_and_their_values_ar
     assert "geheim" not in node.log()
 
 
-async def test_a_secret_is_read_from_its_file(published: Database, start_node: NodeFactory, tmp_path):
-    (tmp_path / "jwt").write_text("a secret of more than thirty-two characters\n")
-    (tmp_path / "url").write_text(f"{published.dsn}\n")
+async def test_a_secret_is_read_from_its_file(
+    cluster: Cluster, published: Database, start_node: NodeFactory, tmp_path: Path
+):
+    (tmp_path / "jwt").write_text(f"{SECRET}\n")
+    (tmp_path / "password").write_text(f"{cluster.password}\n")
     node = start_node(
         "",
-        DATABASE_URL_FILE=str(tmp_path / "url"),
+        DB_HOST="127.0.0.1",
+        DB_PORT=str(cluster.port),
+        DB_NAME=published.name,
+        DB_PASSWORD_FILE=str(tmp_path / "password"),
         JWT_SECRET_FILE=str(tmp_path / "jwt"),
         PGCAST_BIND="127.0.0.1",
     )
-    assert event(node, "listening")["authenticates"] is True
-    with pytest.raises(InvalidStatus, match="401"):
-        await connect(node.url)
+    for key in ("nonsense", mint(secret=f"{SECRET}x")):
+        with pytest.raises(InvalidStatus, match="401"):
+            await connect(f"{node.url}?apikey={key}")
+    async with connect(f"{node.url}?apikey={mint()}"):
+        pass
+
+
+async def test_without_secure_channels_nobody_needs_a_token(published: Database, start_node: NodeFactory):
+    node = start_node(published.dsn, SECURE_CHANNELS="false", JWT_SECRET=SECRET, PGCAST_BIND="127.0.0.1")
+    async with connect(node.url):
+        pass
+
+
+def test_the_slot_is_the_one_that_was_named(published: Database, start_node: NodeFactory):
+    start_node(published.dsn, SLOT_NAME="Mine_1")
+    slots = published.execute(
+        "select slot_name, temporary from pg_replication_slots where database = current_database()"
+    )
+    assert slots == [("mine_1", False)]
 
 
 async def test_the_hostname_is_announced_and_not_listened_on(published: Database, start_node: NodeFactory):
@@ -85,6 +108,13 @@ async def test_only_addresses_of_the_family_are_tried_for_the_database(
         await client.join("realtime:room", TODOS)
         published.execute("insert into todos values (1, 'milk')")
         assert (await client.change())["data"]["record"]["id"] == 1
+    other = start_node(
+        "", start=False, DB_HOST="127.0.0.1", DB_PORT=str(cluster.port), DB_NAME=published.name, DB_IP_VERSION="IPv6"
+    )
+    other.start(wait=False)
+    assert other.process is not None
+    assert other.process.wait(20) == 1
+    assert "the database's host 127.0.0.1 has no IPv6 address" in other.log()
 
 
 async def test_several_publications_are_followed(published: Database, start_node: NodeFactory):
@@ -137,7 +167,7 @@ async def test_the_log_names_the_client_that_a_trusted_proxy_names(
 
 
 async def test_a_token_may_stand_in_the_parameter_of_the_first_servers(published: Database, start_node: NodeFactory):
-    node = start_node(published.dsn, JWT_SECRET="a secret of more than thirty-two characters", PGCAST_BIND="127.0.0.1")
+    node = start_node(published.dsn, JWT_SECRET=SECRET, PGCAST_BIND="127.0.0.1")
     with pytest.raises(InvalidStatus) as caught:
         await connect(f"{node.url}?token=nonsense")
     assert json.loads(caught.value.response.body) == {"error": "The token provided is not a valid JWT"}

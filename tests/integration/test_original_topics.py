@@ -128,6 +128,27 @@ async def test_columns_are_told_with_their_real_types(place: Place):
     }  # fmt: skip
 
 
+async def test_a_truncate_has_no_row_and_a_delete_all_columns_of_which_the_key_is_known(place: Place):
+    place.execute("create table t (id int primary key, note text); insert into t values (1, 'a')")
+    async with Old(place.node) as client:
+        await client.joins(f"realtime:{place.schema}:t")
+        place.execute("delete from t")
+        deleted = (await client.receive())["payload"]
+        place.execute("truncate t")
+        truncated = (await client.receive())["payload"]
+    assert deleted["old_record"] == {"id": 1, "note": None}
+    assert deleted.keys() - truncated.keys() == {"columns", "old_record"}
+    assert "record" not in deleted
+    assert {**truncated, "commit_timestamp": "", "position": ""} == {
+        "type": "TRUNCATE",
+        "schema": place.schema,
+        "table": "t",
+        "commit_timestamp": "",
+        "errors": None,
+        "position": "",
+    }
+
+
 async def test_the_old_row_of_an_update_is_its_key_and_under_full_all_of_it(place: Place):
     place.execute("create table t (id int primary key, note text); insert into t values (1, 'a')")
     async with Old(place.node) as client:

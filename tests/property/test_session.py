@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgcast.channels.channel import State
-from pgcast.channels.effects import Ask, Join, Leave, RoomEffect, Send, Watch
+from pgcast.channels.effects import Ask, Join, Leave, Renew, RoomEffect, Send, Watch
 from pgcast.channels.limits import Limits
-from pgcast.channels.rights import Rights
+from pgcast.channels.rights import EVERYTHING, Rights
 from pgcast.channels.session import Outcome, Session
 from pgcast.frames.codec import serializer_for
 from pgcast.frames.websocket import frame_header
@@ -19,6 +19,8 @@ from pgcast.frames.websocket import frame_header
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 LIMITS = Limits(max_channels=2, max_bindings=3, max_held=4, max_held_bytes=600, max_join_bytes=400)
+
+READS = Rights(read_broadcasts=True, read_presence=True)
 
 topics = st.sampled_from(["realtime:a", "realtime:b", "realtime:c", "realtime:", "room", "phoenix"])
 events = st.sampled_from(
@@ -58,6 +60,7 @@ payloads = (
     | st.just([])
     | st.just({})
     | st.just({"x": "y" * 400})
+    | st.just({"access_token": "t"})
     | presences
     | configs.map(lambda config: {"config": config})
 )
@@ -76,6 +79,7 @@ steps = st.one_of(
     messages.map(lambda message: ("says", message)),
     st.tuples(st.just("decides"), st.tuples(st.integers(0, 5), outcomes)),
     st.tuples(st.just("allows"), st.tuples(st.integers(0, 5), st.booleans())),
+    st.tuples(st.just("renews"), st.tuples(st.integers(0, 5), st.sampled_from([None, READS, EVERYTHING]))),
     st.tuples(st.just("tells"), st.tuples(st.integers(0, 5), words)),
     (st.text(max_size=20) | st.binary(max_size=20)).map(lambda noise: ("noise", noise)),
 )
@@ -89,6 +93,7 @@ class Owner:
         self.session = Session(serializer_for(vsn), LIMITS)
         self.undecided = []
         self.asks = []
+        self.renewals = []
         self.watching = []
         self.current = []
         self.asked = Counter()  # the refs of all joins, leaves and heartbeats
@@ -122,6 +127,11 @@ class Owner:
             ask = self.asks.pop(place % len(self.asks))
             self.perform(self.session.right_decided(ask.channel, ask.right, is_allowed=is_allowed))
 
+    def renews(self, renewal):
+        place, rights = renewal
+        if self.renewals:
+            self.perform(self.session.renewed(self.renewals.pop(place % len(self.renewals)), rights))
+
     def tells(self, telling):
         place, word = telling
         if self.current:
@@ -140,6 +150,10 @@ class Owner:
             elif isinstance(effect, Ask):
                 assert effect.channel in self.current
                 self.asks.append(effect)
+            elif isinstance(effect, Renew):
+                assert number == len(effects), "a new token is the last of its effects"
+                assert effect.channel in self.current
+                self.renewals.append(effect.channel)
             elif isinstance(effect, RoomEffect):
                 assert effect.channel in self.current
                 if isinstance(effect, Watch):
@@ -167,9 +181,10 @@ class Owner:
 
     def settle(self):
         """Decide what is left, and what comes of it."""
-        while self.undecided or self.asks:
+        while self.undecided or self.asks or self.renewals:
             self.decides((0, Outcome()))
             self.allows((0, True))
+            self.renews((0, None))
 
 
 @pytest.mark.parametrize("vsn", ["1.0.0", "2.0.0"])

@@ -23,8 +23,10 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_database_is_what_the_parts_say():
-    target = target_of(read_settings({"DB_HOST": "db", "DB_PORT": "5433", "DB_NAME": "app", "DB_SSL": "require"}))
-    assert (target.host, target.port, target.dbname, target.sslmode) == ("db", "5433", "app", "require")
+    parts = {"DB_HOST": "db", "DB_PORT": "5433", "DB_NAME": "app", "DB_USER": "me", "DB_PASSWORD": "geheim"}
+    target = target_of(read_settings({**parts, "DB_SSL": "require"}))
+    assert [target.host, target.port, target.dbname, target.user, target.password] == list(parts.values())
+    assert target.sslmode == "require"
 
 
 def test_a_url_wins_over_the_parts():

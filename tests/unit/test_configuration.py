@@ -91,6 +91,8 @@ def test_topics_of_the_oldest_protocol_are_served_as_the_list_says():
         (b"", "not JSON: Expecting value (line 1, column 1)"),
         (b'{"webhooks": [],}', "not JSON: Expecting property name enclosed in double quotes (line 1, column 17)"),
         (b"\xff", "not JSON: it has to be UTF-8"),
+        ("{}".encode("utf-16"), "not JSON: it has to be UTF-8"),
+        (b'{"webhooks": NaN, "x": ' + b"[" * 100_000, "not JSON: it is nested too deeply"),
         (b"[" * 100_000, "Expected `object`, got `array`"),
         (b"[]", "Expected `object`, got `array`"),
         (b'{"webhook": []}', "Object contains unknown field `webhook`; known here: webhooks, realtime"),
@@ -155,6 +157,10 @@ def test_topics_of_the_oldest_protocol_are_served_as_the_list_says():
 )
 def test_a_mistake_is_named_with_its_place_and_what_would_be_right(content: bytes | dict[str, Any], message: str):
     assert wrong(content) == message
+
+
+def test_a_mark_that_editors_leave_is_no_mistake():
+    assert parse_configuration(b"\xef\xbb\xbf{}") == parse_configuration(b"{}")
 
 
 def test_a_file_that_is_missing_or_too_large_is_named(tmp_path: Path):

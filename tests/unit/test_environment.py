@@ -48,6 +48,19 @@ def test_an_option_wins_over_the_environment_and_over_a_file(secret: Path):
     assert found == {name: Given(value, Origin.OPTION) for name, value in options.items()}
 
 
+def test_an_option_may_name_a_secret_s_file_and_wins_too(secret: Path):
+    found = given({"DB_PASSWORD_FILE": str(secret)}, DB_PASSWORD="environment")
+    assert found == {"DB_PASSWORD": Given("geheim", Origin.FILE, str(secret))}
+    assert wrong({"DB_PASSWORD_FILE": str(secret.parent)}).message.startswith("DB_PASSWORD_FILE: cannot read ")
+
+
+@pytest.mark.parametrize("text", [" ", "\t\n"])
+def test_white_space_alone_is_a_mistake(text: str):
+    for error in (wrong(DB_PASSWORD=text), wrong({"DB_PASSWORD": text})):
+        assert error.message == "DB_PASSWORD is nothing but white space"
+    assert given(PATH=" ") == {}
+
+
 @pytest.mark.parametrize("name", sorted(SECRETS))
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_every_secret_can_be_read_from_a_file_without_its_line_end(name: str, end: str, secret: Path):
@@ -110,6 +123,7 @@ def test_one_that_is_near_nothing_is_refused_without_a_guess():
 
 def test_an_unknown_option_is_refused_whatever_its_prefix():
     assert wrong({"PRT": "1"}).message == "PRT is no setting of pgcast; did you mean PORT?"
+    assert wrong({"port": "1"}).message == "port is no setting of pgcast; did you mean PORT?"
 
 
 @pytest.mark.parametrize(

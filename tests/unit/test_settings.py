@@ -102,7 +102,7 @@ def test_a_slot_name_is_lower_cased_and_checked():
         {"PORT": "65536"},
         {"DB_PORT": "0"},
         {"DB_SSL": "maybe"},
-        {"MAX_CONNECTIONS": "0"},
+        {"MAX_CONNECTIONS": "-1"},
         {"PGCAST_WINDOW_S": "0"},
         {"PGCAST_IDLE_S": "-1"},
         {"PGCAST_LOG": "loud"},
@@ -294,7 +294,7 @@ def test_a_key_set_that_verifies_nothing_is_an_error_that_does_not_repeat_it(tex
 
 
 @pytest.mark.parametrize("variable", ["PGCAST_PUBLISHABLE_KEYS", "PGCAST_SECRET_KEYS"])
-@pytest.mark.parametrize("text", ["sb_short", "secret_0123456789_0123456789", "sb_secret_0123456789,other"])
+@pytest.mark.parametrize("text", [",", "sb_short", "secret_0123456789_0123456789", "sb_secret_0123456789,other"])
 def test_opaque_keys_must_look_like_some_and_are_not_repeated(variable: str, text: str):
     with pytest.raises(SettingsError, match=f"{variable}: expected keys that begin with sb_") as caught:
         read_settings({variable: text})
@@ -314,6 +314,8 @@ def test_a_key_cannot_be_public_and_secret():
         ("WEBHOOK_HEADERS", "hidden", "WEBHOOK_HEADERS: expected name=value:name=value"),
         ("PGCAST_WEBHOOK_SECRET", "hidden", "PGCAST_WEBHOOK_SECRET: expected whsec_ and the base64 of 24 to 64 bytes"),
         ("PGCAST_WEBHOOK_SECRET", f"{WEBHOOK_SECRET},hidden", "PGCAST_WEBHOOK_SECRET: expected whsec_"),
+        ("PGCAST_WEBHOOK_SECRET", ",", "PGCAST_WEBHOOK_SECRET: expected at least one secret"),
+        ("PGCAST_WEBHOOK_DEADLINE_S", "inf", "PGCAST_WEBHOOK_DEADLINE_S: Input should be a finite number"),
         ("PGCAST_WEBHOOK_TIMEOUT_S", "0", "PGCAST_WEBHOOK_TIMEOUT_S: Input should be greater than 0"),
     ],
 )

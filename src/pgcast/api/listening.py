@@ -10,19 +10,18 @@ import contextlib
 import secrets
 from typing import TYPE_CHECKING, Final, Literal, Self
 
-import structlog
-
+from pgcast.api.arguments import check_acknowledgement, check_text, name_as_called, texts_of
 from pgcast.api.changes import Change
 from pgcast.api.inbox import Inbox
-from pgcast.api.logs import log_to_standard_logging
-from pgcast.api.wishes import entries_for
+from pgcast.api.wishes import entries_for, kinds_of
 from pgcast.changes.payload import Payloads
 from pgcast.engine.backoff import Backoff
 from pgcast.engine.hub import HubLimits
 from pgcast.engine.node import Node, NodeLimits
 from pgcast.engine.ports import Database
 from pgcast.engine.watch import LagLimits
-from pgcast.model.errors import GapDetected, SettingsError
+from pgcast.logs import get_logger
+from pgcast.model.errors import DatabaseError, GapDetected, PgcastError, SettingsError
 from pgcast.postgres.catalog import PostgresCatalog
 from pgcast.postgres.connection import parse_target
 from pgcast.postgres.messages import PostgresMessages
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
     from pgcast.api.changes import Event
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 DEFAULT_EVENTS: Final[tuple[Event, ...]] = ("INSERT", "UPDATE", "DELETE")
 DEFAULT_PUBLICATIONS: Final = ("supabase_realtime",)
@@ -139,18 +138,6 @@ async def listen(
         yield Changes(node, inbox, is_manual=ack == "manual", max_unfinished=max_unacknowledged)
 
 
-def check_acknowledgement(ack: str, max_unacknowledged: int) -> None:
-    """Check two of the arguments of `listen`.
-
-    Raises:
-        SettingsError: One of them cannot be served.
-    """
-    if ack not in {"auto", "manual"}:
-        raise SettingsError(f"ack: expected 'auto' or 'manual' (found {ack[:40]!r})")
-    if max_unacknowledged < 1:
-        raise SettingsError(f"max_unacknowledged: expected at least 1 (found {max_unacknowledged})")
-
-
 @contextlib.asynccontextmanager
 async def listening(
     dsn: str,
@@ -162,30 +149,61 @@ async def listening(
     publications: Sequence[str],
 ) -> AsyncIterator[tuple[Node, Inbox]]:
     """Run a node with one inbox; the arguments are those of `listen`."""
-    log_to_standard_logging()
+    try:
+        node, inbox = await _open(dsn, texts_of("tables", tables), events, filter, slot, publications)
+    except PgcastError as error:
+        name_as_called(error)
+        raise
+    try:
+        yield node, inbox
+    finally:
+        await inbox.close()
+        await node.stop()
+
+
+async def _open(
+    dsn: str,
+    tables: Sequence[str],
+    events: Iterable[Event],
+    filter: str | None,  # noqa: A002 - as in the protocol
+    slot: str | None,
+    publications: Sequence[str],
+) -> tuple[Node, Inbox]:
+    if filter is not None:
+        check_text("filter", filter)
+    kinds = kinds_of(texts_of("events", events))
     database = _database(dsn, slot, publications)
     limits = NodeLimits(hub=HubLimits(window_bytes=0, window_s=0), lag=LagLimits(warn_bytes=_WARN_BYTES))
     node = Node(database, Payloads(), limits, Backoff(*_BACKOFF_S))
     try:
         is_lost = await node.open()
-        entries = await entries_for(
-            database.catalog, database.publications, tables=tables, events=events, filter=filter
-        )
-        inbox = Inbox(entries, database.catalog, keeps_all=True, when_room=node.hub.sinks.note_room)
-        if is_lost:
-            inbox.lost()
-        node.hub.sinks.add(inbox)
-        node.follow()
-        try:
-            yield node, inbox
-        finally:
-            await inbox.close()
-    finally:
+        entries = await entries_for(database.catalog, database.publications, tables=tables, kinds=kinds, filter=filter)
+    except BaseException:
         await node.stop()
+        if node.pipeline.slot_created and slot is not None:
+            await _drop_slot(database)
+        raise
+    inbox = Inbox(entries, database.catalog, keeps_all=True, when_room=node.hub.sinks.note_room)
+    if is_lost:
+        inbox.lost()
+    node.hub.sinks.add(inbox)
+    node.follow()
+    return node, inbox
+
+
+async def _drop_slot(database: Database) -> None:
+    """Drop a slot of which nobody was told: it would keep WAL, and pass for one that the program knows."""
+    try:
+        await database.source.drop_slot()
+    except DatabaseError as error:
+        log.warning("a slot that was made in vain could not be dropped", error=error.message)
 
 
 def _database(dsn: str, slot: str | None, publications: Sequence[str]) -> Database:
-    names = (publications,) if isinstance(publications, str) else tuple(publications)
+    check_text("dsn", dsn)
+    if slot is not None:
+        check_text("slot", slot)
+    names = texts_of("publications", publications)
     if not names or not all(names):
         raise SettingsError("publications: expected at least one name, and no empty one")
     target = parse_target(dsn)

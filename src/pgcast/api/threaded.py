@@ -7,15 +7,16 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
+from pgcast.api.arguments import check_acknowledgement
 from pgcast.api.changes import SyncChange
 from pgcast.api.listening import (
     DEFAULT_EVENTS,
     DEFAULT_PUBLICATIONS,
     MAX_UNFINISHED,
-    check_acknowledgement,
     gap,
     listening,
 )
+from pgcast.model.errors import ConnectionFailed
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -42,23 +43,29 @@ class SyncChanges:
         self._max_unfinished = max_unfinished
         self._batch: list[SyncChange] = []  # the next one last
         self._current: SyncChange | None = None
+        self._waiting = threading.Lock()
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> SyncChange:
-        if not self._is_manual and self._current is not None:
-            self._current.is_done = True
-            self._current = None
-        if not self._batch:
-            batch = self._worker.run(self._read)
-            if batch is None:
-                raise StopIteration
-            if not batch:
-                raise gap()
-            batch.reverse()
-            self._batch = batch
-        change = self._current = self._batch.pop()
+        if not self._waiting.acquire(blocking=False):
+            raise RuntimeError("two threads read the same changes; open a listener for each, or hand changes on")
+        try:
+            if not self._is_manual and self._current is not None:
+                self._current.is_done = True
+                self._current = None
+            if not self._batch:
+                batch = self._worker.run(self._read)
+                if batch is None:
+                    raise StopIteration
+                if not batch:
+                    raise gap()
+                batch.reverse()
+                self._batch = batch
+            change = self._current = self._batch.pop()
+        finally:
+            self._waiting.release()
         return change
 
     def acknowledged(self) -> None:
@@ -152,10 +159,15 @@ class _Worker:
         """
         self._thread.start()
         try:
-            self._is_ready.wait(_START_S)
+            is_ready = self._is_ready.wait(_START_S)
         except BaseException:
             self.stop()
             raise
+        if not is_ready:
+            self.stop()
+            raise ConnectionFailed(
+                f"no replication stream within {_START_S:g} s", hint="pgcast doctor looks for the cause"
+            )
         if self._error is not None:
             self._thread.join(_STOP_S)
             raise self._error

@@ -7,28 +7,29 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import structlog
+from typing import TYPE_CHECKING, Final
 
 from pgcast.api import PlainChange
 from pgcast.api.inbox import Inbox
 from pgcast.api.wishes import entries_for
+from pgcast.logs import get_logger
+from pgcast.model.errors import BindingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from pgcast.api.changes import Event
     from pgcast.engine.node import Node
     from pgcast.engine.ports import Catalog
     from pgcast.matching.index import Entry
-    from pgcast.model.change import Change
+    from pgcast.model.change import Change, Kind
     from pgcast.model.snapshot import Snapshot
 
     Function = Callable[[PlainChange], Awaitable[None]]
     WhenGap = Callable[[], Awaitable[None]]
 
-log = structlog.get_logger()
+log = get_logger(__name__)
+
+_STOP_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,14 @@ class ChangeHandler:
     Attributes:
         function: Called for each change, one at a time.
         tables: As in `listen`.
-        events: As in `listen`.
+        kinds: Which changes.
         filter: As in `listen`.
         when_gap: Called where changes were passed over; None: it is only logged.
     """
 
     function: Function
     tables: Sequence[str]
-    events: Sequence[Event]
+    kinds: frozenset[Kind]
     filter: str | None
     when_gap: WhenGap | None
 
@@ -71,15 +72,21 @@ class Handling:
         self._task = asyncio.create_task(self._run(), name=f"handler {handler.name}")
 
     async def stop(self) -> None:
-        """End; a call that is under way is cancelled. Twice is safe."""
+        """End; a call that is under way is cancelled, and waited for, but not for ever. Twice is safe."""
         self._node.hub.sinks.remove(self._inbox)
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        # Closed first: a function that swallows its cancellation comes back for the next change.
         await self._inbox.close()
+        self._task.cancel()
+        _, unfinished = await asyncio.wait({self._task}, timeout=_STOP_S)
+        if unfinished:
+            log.warning("a handler does not end, and is left behind", waited_s=_STOP_S, **self._words())
 
     async def _run(self) -> None:
         while True:
-            change = await self._inbox.read()
+            try:
+                change = await self._inbox.read()
+            except StopAsyncIteration:
+                return
             try:
                 if change is not None:
                     await self._handler.function(PlainChange(change))
@@ -107,9 +114,12 @@ async def begin(handler: ChangeHandler, node: Node, catalog: Catalog, publicatio
         BindingError: What it wants cannot be served.
         DatabaseError: The database could not be asked.
     """
-    entries = await entries_for(
-        catalog, publications, tables=handler.tables, events=handler.events, filter=handler.filter
-    )
+    try:
+        entries = await entries_for(
+            catalog, publications, tables=handler.tables, kinds=handler.kinds, filter=handler.filter
+        )
+    except BindingError as error:
+        raise BindingError(f"handler {handler.name}: {error.message}", hint=error.hint) from None
     snapshot = await catalog.snapshot()
     # From here on in one turn of the loop: what was read already, then all that follows.
     sinks, window = node.hub.sinks, node.hub.window

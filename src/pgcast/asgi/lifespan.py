@@ -87,5 +87,6 @@ class Lifespan:
         try:
             await self._server.start()
         except PgcastError as error:
-            return {"type": "lifespan.startup.failed", "message": f"pgcast: {error.message} {error.hint}".strip()}
+            words = [f"pgcast: {error.message}", *([f"fix: {error.hint}"] if error.hint else [])]
+            return {"type": "lifespan.startup.failed", "message": "\n  ".join(words)}
         return {"type": "lifespan.startup.complete"}

@@ -11,16 +11,16 @@ import contextlib
 import inspect
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-import structlog
-
+from pgcast.api.arguments import check_text, texts_of
 from pgcast.api.listening import DEFAULT_EVENTS
-from pgcast.api.logs import log_to_standard_logging
+from pgcast.api.wishes import kinds_of
 from pgcast.app import Carried, carried
 from pgcast.asgi.fast import FastWebSockets
 from pgcast.asgi.handlers import ChangeHandler, begin
 from pgcast.asgi.lifespan import Lifespan
 from pgcast.asgi.websocket import serve_websocket
-from pgcast.model.errors import SettingsError
+from pgcast.logs import get_logger
+from pgcast.model.errors import SettingsError, SlotBusy
 from pgcast.settings import read_settings
 from pgcast.sockets.protocol import close_idle
 
@@ -35,10 +35,13 @@ if TYPE_CHECKING:
 
     AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 DEFAULT_PATH: Final = "/realtime/v1"
 _STANDALONE_PATH: Final = "/realtime/v1/websocket"
+_ONE_PROCESS: Final = (
+    "one process alone can carry the server: with several workers, run one, or `pgcast serve` beside the application"
+)
 
 F = TypeVar("F", bound="Function")
 
@@ -60,6 +63,10 @@ class MountedServer:
     """
 
     def __init__(self, *, path: str = DEFAULT_PATH, **variables: str) -> None:
+        check_text("path", path)
+        for name, value in variables.items():
+            if value is None:
+                raise SettingsError(f"{name}: expected text (found None)", hint="leave it out for its default")
         if path.endswith("/") or (path and not path.startswith("/")):
             raise SettingsError(f"path: expected something like {DEFAULT_PATH} (found {path[:80]!r})")
         self._settings = read_settings(variables)
@@ -74,6 +81,7 @@ class MountedServer:
         self._handlers: list[ChangeHandler] = []
         self._inside: Carried | None = None
         self._stack: contextlib.AsyncExitStack | None = None
+        self._is_starting = False
 
     @property
     def inside(self) -> Carried | None:
@@ -101,17 +109,21 @@ class MountedServer:
             when_gap: An async function that is called where changes were passed over or lost.
 
         Raises:
-            SettingsError: The function is not async, or the server runs already.
+            SettingsError: A function is not async, the server runs already, or an argument is of another type.
+            BindingError: One of the events is none.
         """
+        names = texts_of("tables", tables)
+        kinds = kinds_of(texts_of("events", events))
+        if filter is not None:
+            check_text("filter", filter)
+        if when_gap is not None:
+            _check_async("when_gap", when_gap)
 
         def register(function: F) -> F:
-            is_async: bool = inspect.iscoroutinefunction(function)
-            if not is_async:
-                raise SettingsError(f"a handler is an async function (found {function!r})")
-            if self._inside is not None:
+            _check_async("a handler", function)
+            if self._inside is not None or self._is_starting:
                 raise SettingsError("the server runs already: register handlers before it starts")
-            names = (tables,) if isinstance(tables, str) else tuple(tables)
-            self._handlers.append(ChangeHandler(function, names, tuple(events), filter, when_gap))
+            self._handlers.append(ChangeHandler(function, names, kinds, filter, when_gap))
             return function
 
         return register
@@ -128,9 +140,17 @@ class MountedServer:
             BindingError: What a handler wants cannot be served.
             DatabaseError: The replication stream cannot be opened; the subclass says why.
         """
-        if self._stack is not None:
+        if self._stack is not None or self._is_starting:
             raise SettingsError("the mounted server runs already", hint="one lifespan, or one call of start, is enough")
-        log_to_standard_logging()
+        self._is_starting = True
+        try:
+            self._inside, self._stack = await self._open()
+        except SlotBusy as error:
+            raise SlotBusy(error.message, hint=f"{_ONE_PROCESS}. Otherwise: {error.hint}") from error
+        finally:
+            self._is_starting = False
+
+    async def _open(self) -> tuple[Carried, contextlib.AsyncExitStack]:
         async with contextlib.AsyncExitStack() as stack:
             inside = await stack.enter_async_context(carried(self._settings))
             for handler in self._handlers:
@@ -140,8 +160,7 @@ class MountedServer:
             stack.callback(idle.cancel)
             FastWebSockets.mounted[self] = asyncio.get_running_loop()
             stack.callback(FastWebSockets.mounted.pop, self)
-            self._inside = inside
-            self._stack = stack.pop_all()
+            return inside, stack.pop_all()
 
     async def stop(self) -> None:
         """Stop; twice is safe."""
@@ -164,6 +183,12 @@ class MountedServer:
     def below(self, path: str) -> str | None:
         """Return a path without ours before it; None where it is none of ours."""
         return path.removeprefix(self.path) if path.startswith(f"{self.path}/") else None
+
+
+def _check_async(what: str, function: object) -> None:
+    is_async: bool = inspect.iscoroutinefunction(function)
+    if not is_async:
+        raise SettingsError(f"{what} is an async function (found {function!r})")
 
 
 class Wrapped:

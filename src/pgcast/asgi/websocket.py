@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from pgcast.asgi.outlet import AsgiOutlet
+from pgcast.logs import get_logger
 from pgcast.sockets.handshake import Admission
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     Receive = Callable[[], Awaitable[dict[str, Any]]]
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _TOO_LARGE = 1009
 _RESTART = 1012
@@ -54,14 +53,23 @@ async def serve_websocket(scope: dict[str, Any], receive: Receive, send: Send, *
     outlet.when_resumed = conversation.resumed
     sending = outlet.start(send)
     receiving = asyncio.create_task(_receive(receive, conversation, outlet, inside), name="websocket")
+    tasks = {sending, receiving}
+    for task in tasks:
+        task.add_done_callback(_ended)
     try:
-        await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         conversation.gone()
-        for task in (sending, receiving):
+        for task in tasks:
             task.cancel()
-        # An ASGI server may say by any exception that the client has gone.
-        await asyncio.gather(sending, receiving, return_exceptions=True)
+        # Not `gather`: cancelled in it, one is told so without the words by which anyio knows its own cancellations.
+        await asyncio.wait(tasks)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    """Note how a task ended: an ASGI server may say by any exception that the client has gone."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _receive(receive: Receive, conversation: Conversation, outlet: AsgiOutlet, inside: Carried) -> None:

@@ -58,7 +58,8 @@ class Channel:
         claims: Whose rights count; None where nothing authenticates clients.
         is_private: It is in the private room of its topic.
         rights: What it may do there.
-        asking: The right that is being asked for: what the client sends meanwhile is held.
+        asking: The right that is being asked for.
+        is_renewing: A new token is being looked at.
         is_acked: Each broadcast is replied to.
         gets_own: Its own broadcasts come back to it.
         replay: Which of the stored broadcasts it wants; None for none.
@@ -84,6 +85,7 @@ class Channel:
     is_private: bool = False
     rights: Rights = EVERYTHING
     asking: Right | None = None
+    is_renewing: bool = False
     is_acked: bool = False
     gets_own: bool = False
     replay: Replay | None = None
@@ -104,6 +106,11 @@ class Channel:
     def join_ref(self) -> Ref:
         """The join_ref that the client gave this join."""
         return self.request.join_ref
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether what the client sends on its topic has to wait: for the join, a right, or what a new token gives."""
+        return self.state is State.JOINING or self.asking is not None or self.is_renewing
 
     def step(self, step: Step) -> None:
         """Move on.

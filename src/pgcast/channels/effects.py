@@ -87,7 +87,10 @@ class Regrant:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """Take a new token for the channel, and call `Session.renewed`, or `Session.shut` if it is not to be trusted."""
+    """Take a new token for the channel, and call `Session.renewed` once, or `Session.shut` if it is not to be trusted.
+
+    Always the last of its list, so it may be decided while the list is performed.
+    """
 
     channel: Channel
     token: str = field(repr=False)

@@ -1,9 +1,9 @@
 """The conversation with one client: its messages in, effects out.
 
 A session knows no socket, no database and no clock. Its owner hands it what arrives, performs the effects it returns,
-in order, and tells it what was decided. Only the topic of an undecided join, or of a right that is asked for, waits for
-that decision: what the client sends there meanwhile is held, within limits, and handled afterwards; heartbeats and
-other topics go on.
+in order, and tells it what was decided. Only the topic of an undecided join, of a right that is asked for, or of a new
+token waits for that decision: what the client sends there meanwhile is held, within limits, and handled afterwards;
+heartbeats and other topics go on.
 """
 
 from __future__ import annotations
@@ -83,9 +83,10 @@ class Session:
         limited: Counts, by the name of the limit, what was refused; may be shared by sessions.
 
     Attributes:
-        malformed: How many messages could not be read; they are dropped.
+        malformed: How many messages could not be read; they are dropped. Its owner may set it back.
         malformed_reason: What was wrong with the last of them, without anything of its content.
-        ignored: How many messages had an event or a payload that means nothing here; they are dropped, too.
+        ignored: How many messages had an event or a payload that means nothing here; they are dropped, too, and may be
+            set back.
     """
 
     __slots__ = (
@@ -243,23 +244,24 @@ class Session:
         channel.rights = channel.rights.decided(right, is_allowed=is_allowed)
         return self._release(channel)
 
-    def renewed(self, channel: Channel, rights: Rights) -> list[Effect]:
-        """Go on with the rights that a new token gives.
+    def renewed(self, channel: Channel, rights: Rights | None = None) -> list[Effect]:
+        """Answer a `Renew`: go on with the rights that the new token gives, and handle what was held for it.
 
         Args:
             channel: Which.
-            rights: What it may do on its topic: all that it could read before, perhaps more.
+            rights: What it may do on its topic: all that it could read before, perhaps more; None if the token changes
+                nothing.
         """
-        if not self._is_current(channel, State.JOINED):
+        if not self._is_current(channel, State.JOINED) or not channel.is_renewing:
             return []
+        channel.is_renewing = False
+        if rights is None:
+            return self._release(channel)
         before, channel.rights = channel.rights, rights
         effects: list[Effect] = [Regrant(channel)]
         if channel.wants_presence and rights.read_presence and not before.read_presence:
             effects.append(Watch(channel))
-        if channel.asking is not None:
-            # What the old token was asked for must not be answered by its rights.
-            effects.append(Ask(channel, channel.asking))
-        return effects
+        return effects + self._release(channel)
 
     def disconnect(self) -> list[Effect]:
         """Send the client away such that it comes back: the node restarts or drains."""
@@ -286,7 +288,7 @@ class Session:
         if message.topic == _PHOENIX and message.event == "heartbeat":
             return [self._send(replies.heartbeat_reply(message))]
         channel = self._channels.get(message.topic)
-        if channel is not None and (channel.state is State.JOINING or channel.asking is not None):
+        if channel is not None and channel.is_undecided:
             return self._hold(channel, message)
         if message.event == "phx_leave":
             return self._leave(channel, message)
@@ -344,13 +346,17 @@ class Session:
         return []
 
     def _renew(self, channel: Channel, message: Message) -> list[Effect]:
-        """Take a new token, without a reply. An opaque key, or anything but a text, means to keep the old one."""
+        """Take a new token, without a reply. An opaque key, or anything but a text, means to keep the old one.
+
+        What the client sends after it is meant to be done with its rights, and so waits.
+        """
         try:
             token = read_token(message.payload)
         except FrameError:
             token = None
         if token is None or token.strip().startswith(OPAQUE):
             return []
+        channel.is_renewing = True
         return [Renew(channel, token)]
 
     def _shut_for_limit(self, channel: Channel, name: str, text: str) -> list[Effect]:

@@ -1,4 +1,4 @@
-"""Floor 7: the commands."""
+"""Floor 7: the commands. What only one of them needs is loaded by it, for a health check runs every few seconds."""
 
 from __future__ import annotations
 

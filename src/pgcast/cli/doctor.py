@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pgcast.app import target_of
 from pgcast.cli.errors import report_errors
 from pgcast.postgres.checks import check_database
 from pgcast.postgres.findings import Finding, Severity
@@ -32,6 +31,8 @@ def doctor() -> None:
 
     Settings come from the environment, as for `pgcast serve`.
     """
+    from pgcast.app import target_of  # noqa: PLC0415 - loaded by this command alone
+
     with report_errors():
         settings = read_settings()
         code = run_doctor(

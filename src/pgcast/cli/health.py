@@ -54,7 +54,10 @@ def ask_whether_ready(settings: Settings) -> None:
             body = response.read(_MAX_BYTES)
     except (OSError, http.client.HTTPException) as error:
         reason = "no answer in time" if isinstance(error, socket.timeout) else str(error)
-        raise PgcastError(f"no server at {address} port {settings.port}: {reason}") from None
+        raise PgcastError(
+            f"no server at {address} port {settings.port}: {reason}",
+            hint="start it with `pgcast serve`, or say its PORT and PGCAST_BIND",
+        ) from None
     finally:
         connection.close()
     if response.status != 200:

@@ -9,7 +9,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from pgcast.app import target_of
 from pgcast.cli.errors import report_errors
 from pgcast.cli.tail.wishes import table_of
 from pgcast.model.errors import SettingsError
@@ -57,6 +56,8 @@ def init(
 
     Settings come from the environment, as for `pgcast serve`. Everything happens in one transaction.
     """
+    from pgcast.app import target_of  # noqa: PLC0415 - loaded by this command alone
+
     with report_errors():
         settings = read_settings()
         wishes = Wishes(

@@ -21,7 +21,8 @@ def set_up_logs(level: LogLevel, stream: TextIO) -> None:
     number = logging.getLevelNamesMapping()[level.value.upper()]
     is_terminal = stream.isatty()
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        # The traceback that structlog would choose shows variables, and so what is in them.
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if is_terminal
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

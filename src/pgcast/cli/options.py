@@ -23,12 +23,12 @@ def parse_settings(texts: Iterable[str] | None) -> dict[str, str]:
     """Read what `--set` was given.
 
     Raises:
-        SettingsError: No `=`, or a secret: everybody on the machine can read a command line.
+        SettingsError: No name or no value, or a secret: everybody on the machine can read a command line.
     """
     settings = {}
     for text in texts or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name:
+        name, _, value = text.partition("=")
+        if not value or not name:
             raise SettingsError(f"--set {name}: expected NAME=VALUE", hint="for example --set PORT=4001")
         if is_secret(name):
             raise SettingsError(

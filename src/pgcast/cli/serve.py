@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from pgcast.app import Server
 from pgcast.cli.errors import report_errors
 from pgcast.cli.logs import set_up_logs
 from pgcast.cli.options import SetOption, parse_settings
 from pgcast.settings import read_settings
 
 if TYPE_CHECKING:
+    from pgcast.app import Server
     from pgcast.settings import Settings
 
 
@@ -33,6 +33,8 @@ def run_server(settings: Settings) -> None:
 
 
 async def _run(settings: Settings) -> None:
+    from pgcast.app import Server  # noqa: PLC0415 - loaded by this command alone
+
     server = Server(settings)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -55,7 +55,7 @@ def list_endpoints() -> None:
             lost = str(status.lost)
             if status.lost:
                 lost += f" ({status.lost_positions[0]} to {status.lost_positions[1]})"
-            table.add_row(status.label, str(status.waiting), oldest, str(status.dead), lost, f"{size_mb:.1f}")
+            _add(table, status.label, str(status.waiting), oldest, str(status.dead), lost, f"{size_mb:.1f}")
     _print(table)
 
 
@@ -67,7 +67,8 @@ def list_dead(endpoint: _Endpoint = None) -> None:
         for spool in _spools(endpoint):
             label = spool.status().label
             for one in spool.list(is_dead=True):
-                table.add_row(
+                _add(
+                    table,
                     one.draft.id,
                     label,
                     str(one.draft.changes),
@@ -182,6 +183,10 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column in {"id", "waiting", "oldest"})
     return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    table.add_row(*map(Text, cells))  # text, not markup: an address of IPv6 has square brackets
 
 
 def _print(table: Table) -> None:

@@ -12,9 +12,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from pgcast.auth.keys import read_key_set
+from pgcast.logs import get_logger
 from pgcast.model.errors import KeySetUnavailable, PgcastError, UnknownKey
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from pgcast.engine.ports import KeySource
     from pgcast.model.claims import Claims
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 REFRESH_S: Final = 300.0
 """How often the key set is fetched in the background."""

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import structlog
-
 from pgcast.channels.channel import State
 from pgcast.channels.effects import Ask, Close, Enter, Join, Leave, Publish, Regrant, Renew, Send, Track, Untrack
 from pgcast.channels.session import Outcome
@@ -23,6 +21,7 @@ from pgcast.engine.privileges import Narrowed
 from pgcast.engine.receipts import Receipts
 from pgcast.engine.rooms import RoomKey
 from pgcast.engine.standing import Standing
+from pgcast.logs import get_logger
 from pgcast.model.errors import BindingError, DatabaseError, TokenError
 from pgcast.model.lsn import Lsn
 from pgcast.model.position import Position
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from pgcast.channels.session import Session
     from pgcast.engine.acknowledged import Identity, Memory
     from pgcast.engine.authorization import Authorization
+    from pgcast.engine.dropped import Dropped
     from pgcast.engine.expiry import Expiries
     from pgcast.engine.groups import Member
     from pgcast.engine.hub import Hub
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from pgcast.model.claims import Claims
     from pgcast.model.snapshot import Snapshot
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 JOIN_S = 4.0
 """Clients give up on a join after 10 s; a reply without the database's word is better than none."""
@@ -86,6 +86,7 @@ class Surroundings:
     expiries: Expiries[Expiring]
     joins: Rate
     limited: Counter[str]
+    dropped: Dropped
     clock: Callable[[], float]  # asking asyncio for the loop each time costs a system call on Python 3.11
 
 
@@ -148,17 +149,17 @@ class Client:
 
     def receive_text(self, text: str | bytes) -> None:
         """Take a text message."""
-        malformed = self.session.malformed
-        self._perform(self.session.receive_text(text, self._around.clock()))
-        if self.session.malformed != malformed:
-            log.info("message dropped", reason=self.session.malformed_reason)
+        session = self.session
+        self._perform(session.receive_text(text, self._around.clock()))
+        if session.malformed or session.ignored:
+            self._around.dropped.note(session)
 
     def receive_binary(self, data: bytes) -> None:
         """Take a binary message."""
-        malformed = self.session.malformed
-        self._perform(self.session.receive_binary(data, self._around.clock()))
-        if self.session.malformed != malformed:
-            log.info("message dropped", reason=self.session.malformed_reason)
+        session = self.session
+        self._perform(session.receive_binary(data, self._around.clock()))
+        if session.malformed or session.ignored:
+            self._around.dropped.note(session)
 
     def receive_pong(self, data: bytes) -> None:
         """Take a pong: the client has received everything that was written before the ping it answers."""

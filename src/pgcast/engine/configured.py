@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import structlog
-
+from pgcast.logs import get_logger
 from pgcast.model.errors import PgcastError
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from pgcast.model.configuration import Configuration
     from pgcast.model.webhook import Webhook
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 class Configured:
@@ -71,5 +70,7 @@ class Configured:
                 log.warning(
                     "the configuration is refused; the former one stays in force", error=error.message, hint=error.hint
                 )
+            except Exception:  # who asks for the next one must not be left without an answer
+                log.exception("the configuration could not be read again")
             else:
                 log.info("the configuration was read again", webhooks=len(configuration.webhooks))

@@ -11,10 +11,9 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from pgcast.changes.stored import read_content, read_row
 from pgcast.frames.broadcast import Broadcast
+from pgcast.logs import get_logger
 from pgcast.model.errors import DatabaseError, WireError
 from pgcast.model.messages import MESSAGE_PREFIX, MESSAGES_SCHEMA, MESSAGES_TABLE
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from pgcast.model.messages import DatabaseMessage
     from pgcast.model.snapshot import Snapshot
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _COLLECTED: Final = 1000
 _COLLECTED_BYTES: Final = 16 << 20

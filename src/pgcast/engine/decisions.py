@@ -10,8 +10,7 @@ import asyncio
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-import structlog
-
+from pgcast.logs import get_logger
 from pgcast.matching.conditions import PENDING
 from pgcast.model.errors import BindingError, DatabaseError
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from pgcast.engine.ports import Catalog
     from pgcast.matching.conditions import Question, Verdict
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _MAX_BATCH = 200
 _MAX_KEPT = 100_000

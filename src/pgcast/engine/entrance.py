@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from pgcast.engine.database_broadcasts import broadcast_of
 from pgcast.frames.broadcast import frame_of
+from pgcast.logs import get_logger
 from pgcast.model.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from pgcast.engine.replay import Replays
     from pgcast.frames.codec import Serializer
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 READY_S: Final = 60.0
 """For how long a client may wait for broadcasts from the database to flow."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
+from pgcast.logs import get_logger
 from pgcast.model.errors import DatabaseError
 
 if TYPE_CHECKING:
     from pgcast.engine.ports import MessageStore
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _SWEEP_S: Final = 3600.0
 _RETRY_S: Final = 300.0

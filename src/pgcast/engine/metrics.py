@@ -120,6 +120,12 @@ class NodeCollector(Collector):
         for name in LIMITS:
             limited.add_metric([name], float(self._node.limited[name]))
         yield limited
+        dropped = CounterMetricFamily(
+            "pgcast_dropped_messages", "Messages of clients that were dropped, by the reason", labels=["reason"]
+        )
+        dropped.add_metric(["malformed"], float(self._node.dropped.malformed))
+        dropped.add_metric(["unexpected"], float(self._node.dropped.unexpected))
+        yield dropped
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -10,8 +10,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import structlog
-
 from pgcast.channels.limits import Limits
 from pgcast.channels.rates import Rate
 from pgcast.channels.session import Session
@@ -20,6 +18,7 @@ from pgcast.engine.authorization import Authorization
 from pgcast.engine.clients import Client, Surroundings
 from pgcast.engine.database_broadcasts import DatabaseBroadcasts, broadcast_of
 from pgcast.engine.decisions import Decisions
+from pgcast.engine.dropped import Dropped
 from pgcast.engine.expiry import Expiries
 from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.janitor import Janitor
@@ -28,6 +27,7 @@ from pgcast.engine.replay import Replays
 from pgcast.engine.rooms import RoomKey, Rooms
 from pgcast.engine.snapshots import Snapshots
 from pgcast.engine.watch import LagLimits, Watch
+from pgcast.logs import get_logger
 from pgcast.model.errors import DatabaseError, SlotBusy, SlotLost
 from pgcast.model.messages import is_messages_table
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from pgcast.model.claims import Claims
     from pgcast.model.messages import DatabaseMessage
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _BUSY_S = 10.0
 _BUSY_RETRY_S = 0.25
@@ -61,7 +61,7 @@ class NodeLimits:
         hub: Rings, window and ticks.
         client: What one client may ask for.
         lag: How much WAL may wait for the slot.
-        max_clients: How many may be connected.
+        max_clients: How many may be connected; 0 for no limit.
         max_joins_per_s: How many joins there may be, all clients together, on average; 0 for no limit.
         messages_h: For how many hours stored messages are kept; 0 to leave their table alone.
     """
@@ -105,6 +105,7 @@ class Node:
         self.clients: dict[Client, None] = {}
         self.is_draining = False
         self.limited: Counter[str] = Counter()
+        self.dropped = Dropped(asyncio.get_running_loop().time)
         self._database = database
         self._limits = limits
         self._snapshots = Snapshots(database.catalog)
@@ -126,6 +127,7 @@ class Node:
             self._expiries,
             self.joins,
             self.limited,
+            self.dropped,
             asyncio.get_running_loop().time,
         )
         self._tasks: list[asyncio.Task[None]] = []
@@ -217,7 +219,7 @@ class Node:
     @property
     def is_full(self) -> bool:
         """Whether no further client may connect."""
-        return len(self.clients) >= self._limits.max_clients
+        return 0 < self._limits.max_clients <= len(self.clients)
 
     @property
     def has_too_many_joins(self) -> bool:

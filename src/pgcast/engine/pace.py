@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-import structlog
+from pgcast.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 SLICE_SOCKETS: Final = 1000
 """After so many sockets a flush yields."""

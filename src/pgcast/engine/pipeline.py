@@ -11,8 +11,6 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-import structlog
-
 from pgcast.changes.payload import commit_timestamp
 from pgcast.changes.rows import make_row_reader
 from pgcast.engine.floor import Floor, floor_of
@@ -21,6 +19,7 @@ from pgcast.engine.hub import TICK_BYTES
 from pgcast.engine.partitions import Partitions, Turn, goes_stale
 from pgcast.engine.privileges import Privileges
 from pgcast.engine.relays import Relays
+from pgcast.logs import get_logger
 from pgcast.model.change import Change, Transaction
 from pgcast.model.errors import NotPrepared, PgcastError, SlotLost, StreamEnded
 from pgcast.model.lsn import NO_LSN, format_lsn
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from pgcast.wal.decoder import Message
     from pgcast.wal.messages import RowReader
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _STATUS_S = 1.0
 _TURN_S = 0.005
@@ -79,6 +78,7 @@ class Pipeline:
         self.confirmed_at_s = 0.0
         self.is_standby = False
         self.slot_created = False
+        self.written = NO_LSN
         self.transactions = 0
         self.reconnects = 0
         self.relays = Relays()
@@ -193,6 +193,7 @@ class Pipeline:
         has_moved = start.confirmed_lsn > self.progress.received
         is_new = start.slot_created or epoch != self.epoch or start.has_forked or has_moved
         self.slot_created = start.slot_created
+        self.written = start.written_lsn
         if epoch != self.epoch:
             self.relays.since = start.written_lsn
         if is_new:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import structlog
-
+from pgcast.logs import get_logger
 from pgcast.model.lsn import NO_LSN
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from pgcast.wal.messages import Begin, LogicalMessage
     from pgcast.wal.progress import Progress
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 T = TypeVar("T")
 

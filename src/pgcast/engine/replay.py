@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-import structlog
+from pgcast.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pgcast.model.lsn import Lsn
     from pgcast.model.messages import DatabaseMessage
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _WAIT_S: Final = 1.0
 _POLL_S: Final = 0.01

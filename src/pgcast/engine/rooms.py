@@ -12,8 +12,6 @@ import secrets
 from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
-import structlog
-
 from pgcast.channels.channel import TOPIC_PREFIX
 from pgcast.channels.presence import Presences
 from pgcast.engine.audiences import Audience
@@ -21,6 +19,7 @@ from pgcast.engine.deliveries import Deliveries
 from pgcast.frames.broadcast import frame_of
 from pgcast.frames.message import Message
 from pgcast.frames.websocket import text_frame
+from pgcast.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from pgcast.frames.broadcast import Broadcast
     from pgcast.frames.codec import Serializer
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _SILENCE_S = 60.0
 

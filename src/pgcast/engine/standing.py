@@ -2,7 +2,7 @@
 
 A channel has the claims of its own token, else those of the connection's. On a private topic the database's policies
 say what it may read, before its join is answered, and what it may write, at the first use. What takes a while is done
-in tasks, one for each channel and purpose; a newer token cuts an older one short.
+in tasks, one for each channel and purpose; a newer token cuts short what is still to be done for an older one.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
-import structlog
-
 from pgcast.auth.credentials import cleaned
 from pgcast.auth.jwt import expired
 from pgcast.channels.rights import EVERYTHING, Right
+from pgcast.logs import get_logger
 from pgcast.model.errors import KeySetUnavailable, PoliciesUnavailable, TokenError, UnknownKey
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from pgcast.channels.channel import Channel
     from pgcast.channels.effects import Effect
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from pgcast.engine.expiry import Expiries
     from pgcast.model.claims import Claims
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _MAY_NOT_READ = "You do not have permissions to read from this Channel topic: {}"
 _MAY_NO_LONGER_READ = "You no longer have permission to read from this Channel topic: {}"
@@ -75,7 +74,7 @@ class Standing:
         claims: Claims | None,
         headers: Mapping[str, str],
         perform: Callable[[Iterable[Effect]], None],
-        rebind: Callable[[Channel], Awaitable[None]],
+        rebind: Callable[[Channel], Coroutine[None, None, None]],
     ) -> None:
         self._session = session
         self._authorization = authorization
@@ -146,6 +145,7 @@ class Standing:
         """Take a new token for a joined channel; the one it has already changes nothing."""
         authenticator = self._authorization.authenticator
         if authenticator is None:
+            self._perform(self._session.renewed(channel))
             return
         try:
             claims = authenticator.check(cleaned(token))
@@ -154,8 +154,7 @@ class Standing:
         except TokenError as error:
             self._perform(self._session.shut(channel, error.told))
         else:
-            if claims != channel.claims:
-                self._start(channel, None, self._renew(channel, claims))
+            self._take(channel, claims)
 
     async def _ask(self, channel: Channel, right: Right) -> None:
         try:
@@ -174,33 +173,40 @@ class Standing:
         except TokenError as error:
             self._perform(self._session.shut(channel, error.told))
         else:
-            if claims is not None and claims != channel.claims:
-                await self._renew(channel, claims)
+            self._take(channel, channel.claims if claims is None else claims)
 
-    async def _renew(self, channel: Channel, claims: Claims) -> None:
+    def _take(self, channel: Channel, claims: Claims | None) -> None:
         """Go on with other claims: first the rights on the topic, then the bindings."""
-        rights = EVERYTHING
-        if channel.is_private:
-            try:
-                rights = await self._authorization.read_rights(claims, self._headers, channel.name)
-            except PoliciesUnavailable:
-                self._perform(self._session.broken(channel))
-                return
-            if not any(rights.has(right) for right in _READING):
-                self._perform(self._session.shut(channel, _MAY_NOT_READ.format(channel.name)))
-                return
-            if any(channel.rights.has(right) and not rights.has(right) for right in _READING):
-                self._perform(self._session.shut(channel, _MAY_NO_LONGER_READ.format(channel.name)))
-                return
+        if claims is None or claims == channel.claims:
+            self._perform(self._session.renewed(channel))
+        elif channel.is_private:
+            self._start(channel, None, self._authorize(channel, claims))
+        else:
+            self._accept(channel, claims, EVERYTHING)
+
+    async def _authorize(self, channel: Channel, claims: Claims) -> None:
+        try:
+            rights = await self._authorization.read_rights(claims, self._headers, channel.name)
+        except PoliciesUnavailable:
+            self._perform(self._session.broken(channel))
+            return
+        if not any(rights.has(right) for right in _READING):
+            self._perform(self._session.shut(channel, _MAY_NOT_READ.format(channel.name)))
+        elif any(channel.rights.has(right) and not rights.has(right) for right in _READING):
+            self._perform(self._session.shut(channel, _MAY_NO_LONGER_READ.format(channel.name)))
+        else:
+            self._accept(channel, claims, rights)
+
+    def _accept(self, channel: Channel, claims: Claims, rights: Rights) -> None:
         channel.claims = claims
         self.joined(channel)
+        self._start(channel, None, self._rebind(channel))
         self._perform(self._session.renewed(channel, rights))
-        await self._rebind(channel)
 
     def _start(self, channel: Channel, purpose: Right | None, work: Coroutine[None, None, None]) -> None:
         """Begin to do something for a channel, in place of what was being done for the same purpose."""
         before = self._tasks.pop((channel, purpose), None)
-        if before is not None:
+        if before is not None and before is not asyncio.current_task():
             before.cancel()
         task = asyncio.get_running_loop().create_task(work, name="rights")
         self._tasks[channel, purpose] = task

@@ -10,8 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import structlog
-
+from pgcast.logs import get_logger
 from pgcast.model.errors import DatabaseError, StreamEnded
 from pgcast.model.lsn import NO_LSN
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from pgcast.engine.pipeline import Pipeline
     from pgcast.engine.ports import Observation, Observer
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 HANGS_S = 30.0
 """After so long a silence the stream is opened anew; and each time twice as long, if that has not brought it further.

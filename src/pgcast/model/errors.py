@@ -41,6 +41,8 @@ class PgcastError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(f"fix: {hint}")  # what a traceback shows below the message
 
 
 class SettingsError(PgcastError):

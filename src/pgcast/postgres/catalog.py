@@ -296,6 +296,7 @@ class PostgresCatalog:
         """Close all connections; twice is safe."""
         if self._asking is not None:
             self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
         await self._pool.close()
         await self._judges.close()
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import psycopg
-import structlog
 
 from pgcast.engine.ports import Permission
+from pgcast.logs import get_logger
 from pgcast.model.errors import DatabaseError, PoliciesUnavailable
 from pgcast.postgres.connection import connect_for_policies, within
 from pgcast.postgres.probes import DENIED, EXTENSIONS, Denied, begin, end, is_lost, read, write
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pgcast.engine.ports import Asker
     from pgcast.postgres.connection import SqlConnection, Target
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 CONNECTIONS: Final = 4
 MAX_WAITING: Final = 20_000

@@ -66,7 +66,7 @@ def _rule(sqlstate: str | None, words: str | None, error: type[DatabaseError], h
     return _Rule(sqlstate, re.compile(words) if words else None, error, hint)
 
 
-_CHECK_ADDRESS: Final = "is Postgres running there? DB_HOST and DB_PORT, or DATABASE_URL, say where"
+_CHECK_ADDRESS: Final = "is Postgres running there? look at DB_HOST and DB_PORT, or DATABASE_URL"
 _TRIED_AGAIN: Final = "nothing to do: it is tried again until Postgres answers"
 
 # The first that fits counts.
@@ -95,7 +95,7 @@ _RULES: Final = (
         "CREATE ROLE {role} WITH LOGIN REPLICATION PASSWORD '...'; or name another one with DB_USER or DATABASE_URL",
     ),
     _rule("28P01", "authentication failed", ConnectionFailed, "check DB_USER and DB_PASSWORD, or DATABASE_URL"),
-    _rule(None, "no password supplied", ConnectionFailed, "set DB_PASSWORD, or put the password into DATABASE_URL"),
+    _rule(None, "no password supplied", ConnectionFailed, "put it into DB_PASSWORD or DATABASE_URL"),
     _rule(
         "53300",
         "max_wal_senders",
@@ -117,7 +117,7 @@ _RULES: Final = (
         None,
         "does not support SSL",
         ConnectionFailed,
-        "the server has no TLS: DB_SSL=true uses it only where offered, false never does",
+        "the server has no TLS; DB_SSL=true (sslmode=prefer) uses it only where offered, false (disable) never does",
     ),
     _rule(
         None,

@@ -99,9 +99,11 @@ class TokenDoorkeeper:
     async def decide_later(self, target: str, headers: Mapping[str, str]) -> Admission | Refusal:
         """Admit or refuse, after a look at the key set if one is due."""
         asked = _read(target, headers)
-        token = handshake_token(_query(target), headers)
-        if isinstance(asked, Refusal) or self._authenticator is None or token is None:
+        if isinstance(asked, Refusal) or self._authenticator is None:
             return asked
+        token = handshake_token(_query(target), headers)
+        if token is None:
+            return Refusal(401, "API key is missing")
         try:
             return replace(asked, claims=await self._authenticator.check_later(token))
         except TokenError as error:
@@ -113,7 +115,10 @@ class TokenDoorkeeper:
 
 def _read(target: str, headers: Mapping[str, str]) -> Admission | Refusal:
     """Read everything but the token."""
-    path = urlsplit(target).path
+    try:
+        path = urlsplit(target).path
+    except ValueError:
+        return Refusal(400, "The request target is no URL")
     if path not in PATHS:
         return Refusal(404, f"No WebSocket here; connect to {' or '.join(sorted(PATHS))}")
     query = _query(target)

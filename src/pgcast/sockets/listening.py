@@ -31,7 +31,8 @@ def listen(address: str, port: int) -> socket.socket:
         sock.close()
         reason = error.strerror if isinstance(error, OSError) else "not an address"
         raise SettingsError(
-            f"cannot listen on {address} port {port}: {reason}", hint="set PORT to a free port, or PGCAST_BIND"
+            f"cannot listen on {address} port {port}: {reason}",
+            hint="set PORT to a free port, 0 for any, or PGCAST_BIND",
         ) from None
     sock.setblocking(False)
     return sock

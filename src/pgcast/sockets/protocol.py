@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
-import structlog
 from websockets.datastructures import Headers
 from websockets.frames import CloseCode, Opcode
 from websockets.http11 import Request, Response
 from websockets.protocol import SEND_EOF, State
 from websockets.server import ServerProtocol
 
+from pgcast.logs import get_logger
 from pgcast.sockets.handshake import Admission, Refusal
 from pgcast.sockets.options import bound_kernel_buffer
 
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from pgcast.sockets.handshake import Doorkeeper
     from pgcast.sockets.options import SocketOptions
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _SHUTDOWN_S = 2.0
 """How long a stopping server waits for a client to take its last bytes."""
 
 _REASONS = {
+    400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
@@ -61,6 +62,10 @@ class Conversation(Protocol):
 
     def resumed(self) -> None:
         """The connection takes bytes again."""
+        ...
+
+    def disconnect(self) -> None:
+        """Tell the client's channels that the server stops, and close the outlet such that the client comes back."""
         ...
 
     def gone(self, code: int | None = None) -> None:
@@ -194,6 +199,8 @@ class Connection(asyncio.Protocol):
 
     def shutdown(self) -> None:
         """Close such that the client comes back; the server is stopping and waits for it, but not for long."""
+        if self._conversation is not None and self._close_timer is None:
+            self._conversation.disconnect()
         if self._close_timer is not None and self._transport is not None:
             self._end_within(_SHUTDOWN_S)
         self._close(CloseCode.SERVICE_RESTART, "Server requested disconnect", _SHUTDOWN_S)
@@ -222,6 +229,9 @@ class Connection(asyncio.Protocol):
 
     def _answer_handshake(self, request: Request) -> None:
         self.address = self._address_of(request)
+        if request.method != "GET":
+            self._websocket.send_response(_refused(Refusal(400, "A WebSocket begins with a GET request")))
+            return
         response = self._websocket.accept(request)
         if response.status_code != 101:
             self._websocket.send_response(response)

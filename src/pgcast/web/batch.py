@@ -22,7 +22,9 @@ _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 _TEXT: Final = msgspec.json.Decoder(str | None)
 _BOOLEAN: Final = msgspec.json.Decoder(bool | str | None)
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
-_WORDS: Final = {"true": True, "1": True, "false": False, "0": False}
+
+WORDS: Final = {"true": True, "1": True, "false": False, "0": False, "": False}
+"""What a text says about whether a message is private, in lower case; anything else is an error."""
 
 _BLANK: Final = "can't be blank"
 _INVALID: Final = "is invalid"
@@ -48,6 +50,11 @@ class Entry:
     id: str | None
 
 
+def invalid(name: str) -> Errors:
+    """Return the error of a value that cannot be read."""
+    return {name: [_INVALID]}
+
+
 def blank(*names: str) -> Errors:
     """Return the errors of values that are missing."""
     return {name: [_BLANK] for name in names}
@@ -66,7 +73,8 @@ def read_batch(body: bytes, max_payload_bytes: int) -> list[Entry] | dict[str, o
     try:
         batch = read(_OBJECT, as_text(body))
     except FrameError as error:
-        return {"message": f"The body is {error.message.removeprefix('a message ')}"}
+        wrong = error.message.removeprefix("a message ")
+        return {"message": f"The body {wrong.removeprefix('that ') if wrong.startswith('that ') else f'is {wrong}'}"}
     messages = batch.get("messages", msgspec.Raw(NULL))
     found = read_or(_LIST, messages, [])
     if not found:
@@ -94,7 +102,7 @@ def _entry(fields: Mapping[str, msgspec.Raw] | None, max_payload_bytes: int) -> 
     event = _required_text("event", fields, errors)
     is_private = read_or(_BOOLEAN, fields.get("private", msgspec.Raw(NULL)), _OTHER)
     if isinstance(is_private, str):
-        is_private = _WORDS.get(is_private.lower(), None if is_private == "" else _OTHER)
+        is_private = WORDS.get(is_private.lower(), _OTHER)
     if is_private == _OTHER:
         errors["private"] = [_INVALID]
     id_ = read_or(_TEXT, fields.get("id", msgspec.Raw(NULL)), _OTHER)

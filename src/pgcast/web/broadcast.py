@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import parse_qs, unquote_to_bytes
 
-import structlog
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match
@@ -20,8 +19,9 @@ from starlette.routing import BaseRoute, Match
 from pgcast.channels.rates import Rate
 from pgcast.engine.rooms import RoomKey
 from pgcast.frames.broadcast import Broadcast, is_json
+from pgcast.logs import get_logger
 from pgcast.model.errors import KeySetUnavailable, PoliciesUnavailable, TokenError
-from pgcast.web.batch import blank, read_batch
+from pgcast.web.batch import WORDS, blank, invalid, read_batch
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pgcast.model.claims import Claims
     from pgcast.web.batch import Entry
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 PREFIXES: Final = (b"/api/broadcast", b"/realtime/v1/api/broadcast")
 
@@ -45,6 +45,7 @@ _PREFLIGHT: Final = {
     "access-control-max-age": "86400",
 }
 _UNSUPPORTED: Final = "Unsupported Media Type. Use application/json or application/octet-stream"
+_TOO_MANY: Final = "You have exceeded your rate limit"
 _TOO_LARGE: Final = {"errors": {"payload": ["Payload size exceeds tenant limit"]}}
 _BODY_S: Final = 30.0
 # A connection that is closed with something unread is reset, and the answer may be lost with it.
@@ -188,7 +189,11 @@ class BroadcastRoute(BaseRoute):
     async def _take_one(self, request: Request, claims: Claims | None, topic: str, event: str) -> None:
         is_binary = _is_binary(request.headers.get("content-type", ""))
         query = parse_qs(request.url.query)
-        key = RoomKey(topic, query.get("private", [""])[-1].lower() == "true")
+        is_private = WORDS.get(query.get("private", [""])[-1].lower())
+        if is_private is None:
+            # It may be meant to be private: to take it for public would tell everybody.
+            raise _Refused(422, {"errors": invalid("private")})
+        key = RoomKey(topic, is_private)
         payload = await self._body(request)
         if 0 < self._limits.max_payload_bytes < len(payload):
             self._limited["payload"] += 1
@@ -199,7 +204,7 @@ class BroadcastRoute(BaseRoute):
                 raise _Refused(422, {"errors": blank("payload")})
             if not is_json(payload):
                 raise _Refused(422, {"message": "The body is not JSON"})
-        self._count(request, 1, "You have exceeded your rate limit")
+        self._count(request, 1, _TOO_MANY)
         if key.is_private and topic not in await self._allowed({topic}, claims, request):
             raise _Refused(403, {"message": "Unauthorized"})
         self._rooms.publish(key, Broadcast(event, payload, is_json=not is_binary))
@@ -229,11 +234,11 @@ class BroadcastRoute(BaseRoute):
         if rate is None:
             return
         now_s = asyncio.get_running_loop().time()
-        if rate.average(now_s) >= rate.limit_per_s:
-            text = "You have exceeded your rate limit"
-        elif rate.has_room(now_s, amount):
+        if rate.has_room(now_s, amount):
             rate.count(now_s, amount)
             return
+        if not rate.has_room(now_s, 1):
+            text = _TOO_MANY  # a smaller batch would be of no use
         self._limited["messages"] += 1
         raise _Refused(429, {"message": text})
 

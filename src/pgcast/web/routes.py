@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from prometheus_client import CollectorRegistry
     from starlette.requests import Request
@@ -34,6 +34,17 @@ def metrics_route(registry: CollectorRegistry) -> BaseRoute:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
     return Route("/metrics", metrics)
+
+
+def websocket_routes(paths: Collection[str]) -> Sequence[BaseRoute]:
+    """Refuse what is no WebSocket where one is expected: plain requests, of proxies that drop `Upgrade` for example.
+
+    Args:
+        paths: Where WebSockets are served, by somebody else.
+    """
+    # 404 would tell clients never to come back.
+    refusal = JSONResponse({"error": "A WebSocket is expected here: GET with Connection: Upgrade"}, 400)
+    return [Route(path, refusal) for path in sorted(paths)]
 
 
 def make_web(health: Readiness, extra_routes: Sequence[BaseRoute] = ()) -> Starlette:

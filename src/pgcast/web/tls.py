@@ -10,14 +10,13 @@ import asyncio
 import ssl
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
+from pgcast.logs import get_logger
 from pgcast.model.errors import SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _CERT: Final = "PGCAST_TLS_CERT"
 _KEY: Final = "PGCAST_TLS_KEY"

@@ -7,6 +7,7 @@ time of the connection does not get through.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import TYPE_CHECKING, Final
 
 import httpcore
+import httpx
 
 from pgcast.model.errors import SettingsError
 
@@ -23,10 +25,15 @@ if TYPE_CHECKING:
 
 Address = IPv4Address | IPv6Address
 
-# IPv6 addresses that stand for the IPv4 address in their last four bytes: NAT64 (RFC 6052), and the oldest form.
-_EMBEDDING: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"))
-# The network's own NAT64 (RFC 8215), and 6to4, which is no more (RFC 7526): versions of Python judge them differently.
-_REFUSED: Final = (IPv6Network("64:ff9b:1::/48"), IPv6Network("2002::/16"))
+# What may be a host's name, also of other scripts.
+_HOST: Final = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
+
+# IPv6 addresses that stand for the IPv4 address in their last four bytes: NAT64 (RFC 6052), translation without state
+# (RFC 2765), and the oldest form.
+_EMBEDDING: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("::ffff:0:0:0/96"), IPv6Network("::/96"))
+# The network's own NAT64 (RFC 8215); what is no more, but may be in use inside: 6to4 (RFC 7526), site-local addresses
+# (RFC 3879); what never is on the internet (RFC 9637, 9602). Versions of Python judge them differently, if at all.
+_REFUSED: Final = tuple(map(IPv6Network, ("64:ff9b:1::/48", "2002::/16", "fec0::/10", "3fff::/20", "5f00::/16")))
 
 
 class Refused(httpcore.ConnectError):
@@ -84,12 +91,13 @@ def parse_rules(items: Iterable[str]) -> AddressRules:
         try:
             networks.append(ip_network(text.removeprefix("[").removesuffix("]"), strict=False))
         except ValueError:
-            if not text or "/" in text or ":" in text or not text.isprintable() or " " in text:
+            host = _ascii(text) if _HOST.fullmatch(text) else ""
+            if not host:
                 raise SettingsError(
                     f"PGCAST_WEBHOOK_ALLOW: neither a host name nor an address or a network: {item[:80]!r}",
-                    hint="for example hooks.internal,10.1.0.0/16",
+                    hint="for example hooks.internal,10.1.0.0/16; all addresses are 0.0.0.0/0,::/0",
                 ) from None
-            hosts.add(text.rstrip("."))
+            hosts.add(host.rstrip("."))
     return AddressRules(frozenset(hosts), tuple(networks))
 
 
@@ -125,12 +133,14 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
         allowed = [address for address in addresses if self._rules.allows(host, address)]
         if not allowed:
             raise _refusal(host, addresses)
+        # An address that nothing comes back from must leave time for the next one.
+        share = None if timeout is None else timeout / len(allowed)
         for address in allowed[:-1]:
             try:
-                return await self._inner.connect_tcp(str(address), port, timeout, local_address, socket_options)
+                return await self._inner.connect_tcp(str(address), port, share, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
-        return await self._inner.connect_tcp(str(allowed[-1]), port, timeout, local_address, socket_options)
+        return await self._inner.connect_tcp(str(allowed[-1]), port, share, local_address, socket_options)
 
     async def connect_unix_socket(
         self,
@@ -161,6 +171,23 @@ class GuardedBackend(httpcore.AsyncNetworkBackend):
             raise Unknown(f"the name {host} cannot be looked up") from None
         # A link-local address may carry the name of an interface.
         return list(dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]) for entry in found))
+
+
+def ascii_host(url: httpx.URL) -> str:
+    """Return a URL's host as it is looked up.
+
+    Raises:
+        UnicodeError: It begins with xn-- and stands for nothing.
+    """
+    return url.raw_host.decode("ascii") if url.host else ""
+
+
+def _ascii(host: str) -> str:
+    """Return a name as it is looked up, xn--... for other scripts; empty if it has no such form."""
+    try:
+        return ascii_host(httpx.URL(scheme="http", host=host))
+    except (httpx.InvalidURL, UnicodeError):
+        return ""
 
 
 def _address_of(host: str) -> Address | None:

@@ -11,9 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
 from pgcast.engine.backoff import Backoff
+from pgcast.logs import get_logger
 from pgcast.webhooks.posting import Delivered
 from pgcast.webhooks.retries import FIRST_WAIT_S, LONGEST_WAIT_S
 from pgcast.webhooks.spool import Spool
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from pgcast.webhooks.spool import Delivery
     from pgcast.webhooks.store import Store
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _IDLE_S: Final = 2.0
 _REPEAT_S: Final = 60.0
@@ -130,7 +129,7 @@ class Courier:
                 hint=f"replay it with: pgcast webhooks replay {delivery.draft.id}",
             )
         else:
-            await self._store.call(lambda spool: spool.note_failure(delivery.number, outcome.reason))
+            await self._store.call(lambda spool: spool.note_failure(delivery.number, outcome.reason, time.time()))
             self._say(outcome.reason, age_s)
         await self._rest(delivery.number, max(self._backoff.next_s(), outcome.retry_after_s))
 

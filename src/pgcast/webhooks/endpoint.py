@@ -7,8 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-import structlog
-
+from pgcast.logs import get_logger
 from pgcast.webhooks.courier import GONE, Courier, Tally
 from pgcast.webhooks.folder import spool_path
 from pgcast.webhooks.intake import Intake
@@ -24,12 +23,13 @@ if TYPE_CHECKING:
     from pgcast.webhooks.plans import Plan, WebhookOptions
     from pgcast.webhooks.spool import SpoolStatus
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _LOOK_S: Final = 1.0
 _GATHER_S: Final = 0.01  # many small transactions are stored together: each storing costs the loop a little time
 _REPEAT_S: Final = 60.0
 _GRACE_S: Final = 5.0
+_AGAIN_S: Final = 1.0
 
 
 class Endpoint:
@@ -85,22 +85,25 @@ class Endpoint:
 
     def start(self) -> None:
         """Begin to store and to deliver."""
-        self._start("storing", self._write())
-        self._start("delivering", self._courier.run())
-        self._start("looking", self._look())
+        self._start("storing", self._write)
+        self._start("delivering", self._courier.run)
+        self._start("looking", self._look)
 
     async def change(self, plan: Plan) -> None:
         """Go on with another plan of the same key, and try again if the endpoint was gone.
 
-        What it wants has been told to the hub already.
+        What it wants has been told to the hub already. An attempt that runs, or a wait for the next one, goes on where
+        nothing has changed for it.
         """
-        self.plan = plan
+        before, self.plan = self.plan, plan
+        if (before.url, before.keys) == (plan.url, plan.keys) and not self.is_gone:
+            return
         self._courier.stop()
         await self._end("delivering")
         await self._poster.close()
         self._poster = self._make_poster()
         self._courier = self._make_courier()
-        self._start("delivering", self._courier.run())
+        self._start("delivering", self._courier.run)
 
     async def stop(self) -> None:
         """Let the attempt that runs end, for a few seconds, and store what is in memory."""
@@ -115,8 +118,21 @@ class Endpoint:
         await self._poster.close()
         await self._store.close()
 
-    def _start(self, name: str, work: Coroutine[None, None, None]) -> None:
-        self._tasks[name] = asyncio.create_task(work, name=f"{name} {self.plan.label}")
+    def _start(self, name: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        self._tasks[name] = asyncio.create_task(self._insist(name, work), name=f"{name} {self.plan.label}")
+
+    async def _insist(self, name: str, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Do the work to its end; after a fault of ours begin again, for it would be missed by nobody but receivers."""
+        while True:
+            try:
+                await work()
+            except Exception:
+                if name == "storing":
+                    self._troubled(True)  # the stream must not wait for it
+                log.exception("the work on a webhook failed; beginning again", webhook=self.plan.label, work=name)
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
 
     async def _end(self, name: str) -> None:
         task = self._tasks.pop(name, None)
@@ -146,6 +162,7 @@ class Endpoint:
             reason = GONE if self._courier.is_gone else ""
             append = partial(Spool.append, drafts=drafts, now_s=time.time(), history=history, dead_because=reason)
             lost = await self._store.call(append, self._troubled)
+            self._troubled(False)
             self.intake.stored(drafts)
             self.tally.dead += len(drafts) if reason else 0
             if lost:

@@ -43,8 +43,20 @@ def spool_path(folder: Path, key: str) -> Path:
 
 
 def spool_files(folder: Path) -> list[Path]:
-    """Return the files of all spools; none if there is no folder."""
-    return sorted(folder.glob(f"*{SUFFIX}"))
+    """Return the files of all spools; none if there is no folder.
+
+    Raises:
+        SettingsError: There is one that may not be looked into.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIX))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise SettingsError(
+            f"PGCAST_STATE_DIR: {folder} cannot be read: {error.strerror}",
+            hint="the server's user may, and root",
+        ) from None
 
 
 class FolderLock:

@@ -97,6 +97,10 @@ class Intake:
         else:
             self._floor = (known.epoch.encode(), known.commit_lsn, known.index)
 
+    def is_ahead_of(self, lsn: Lsn) -> bool:
+        """Say whether an earlier run has put changes into the spool that commit beyond a place in the WAL."""
+        return self._floor is not None and self._floor[1] > lsn
+
     # fast path: per change that matches
     def take(self, change: Change, ids: tuple[int, ...]) -> None:
         """Take a change over."""

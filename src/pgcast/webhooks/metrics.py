@@ -36,6 +36,7 @@ class WebhookCollector(Collector):
         dead_now = _gauge("pgcast_webhook_dead_letters", "Deliveries that were set aside and are kept")
         oldest = _gauge("pgcast_webhook_oldest_seconds", "How long the oldest has waited")
         spool = _gauge("pgcast_webhook_spool_bytes", "What the spool holds")
+        skipped = _gauge("pgcast_webhook_skipped_changes", "Changes that stay in the WAL until a restart")
         gone = _gauge("pgcast_webhook_gone", "1 when the endpoint has answered 410 Gone")
         for endpoint in self._webhooks.endpoints.values():
             labels = [endpoint.plan.label]
@@ -49,8 +50,9 @@ class WebhookCollector(Collector):
             dead_now.add_metric(labels, status.dead)
             oldest.add_metric(labels, 0.0 if status.oldest_s is None else max(now_s - status.oldest_s, 0.0))
             spool.add_metric(labels, status.waiting_bytes + status.dead_bytes)
+            skipped.add_metric(labels, endpoint.intake.skipped)
             gone.add_metric(labels, float(endpoint.is_gone))
-        yield from (delivered, failed, retries, dead, lost, waiting, dead_now, oldest, spool, gone)
+        yield from (delivered, failed, retries, dead, lost, waiting, dead_now, oldest, spool, skipped, gone)
 
 
 def _gauge(name: str, text: str) -> GaugeMetricFamily:

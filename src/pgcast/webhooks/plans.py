@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 import httpcore
 import httpx
-import structlog
 
 from pgcast.engine.bindings import has_table
 from pgcast.engine.joins import ALL_KINDS, entries_of
+from pgcast.logs import get_logger
 from pgcast.matching.index import Entry
 from pgcast.model.binding import Binding
 from pgcast.model.change import Kind
 from pgcast.model.errors import BindingError, SettingsError
 from pgcast.model.webhook import decode_secret
+from pgcast.webhooks.addresses import ascii_host
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pgcast.model.webhook import Webhook
     from pgcast.webhooks.addresses import AddressRules
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _WHY: Final = ". Exception: "
 
@@ -127,9 +128,8 @@ def _secrets(items: Sequence[Webhook]) -> tuple[str, ...]:
 
 def _check_address(webhook: Webhook, rules: AddressRules) -> None:
     try:
-        url = httpx.URL(webhook.endpoint)
-        rules.check_host(url.host)
-    except httpx.InvalidURL:
+        rules.check_host(ascii_host(httpx.URL(webhook.endpoint)))
+    except (httpx.InvalidURL, UnicodeError):  # the latter comes from names that IDNA cannot read
         raise _wrong(webhook, "config.endpoint", "expected a URL such as https://hooks.example.com/orders") from None
     except httpcore.ConnectError as error:
         raise _wrong(webhook, "config.endpoint", str(error)) from None

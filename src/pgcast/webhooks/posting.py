@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
@@ -20,15 +19,18 @@ import httpx
 from pgcast.webhooks.addresses import GuardedBackend, Refused, Unknown
 from pgcast.webhooks.retries import retry_after_s
 from pgcast.webhooks.signing import signature_headers
+from pgcast.webhooks.thread import LooseThread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pgcast.webhooks.addresses import AddressRules
 
+_AGENT: Final = f"pgcast/{version('pgcast')}"
 _ANSWER_BYTES: Final = 64 << 10
 _KEEP_S: Final = 30.0
 _GONE: Final = 410
+_BROKEN: Final = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +82,16 @@ class Poster:
         )
         self._keys = keys
         self._timeout_s = timeout_s
+        self._waits = {"timeout": {"connect": timeout_s}}
         self._headers = [
             ("Host", parsed.netloc.decode("ascii")),
-            ("User-Agent", f"pgcast/{version('pgcast')}"),
             ("Content-Type", "application/json"),
+            *([] if any(name.lower() == "user-agent" for name in headers) else [("User-Agent", _AGENT)]),
             *([("Authorization", _basic(parsed))] if parsed.userinfo else []),
             # What the URL itself says is about this endpoint.
             *(pair for pair in headers.items() if not parsed.userinfo or pair[0].lower() != "authorization"),
         ]
-        self._lookups = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pgcast-look-up")
+        self._lookups = LooseThread("pgcast-look-up")
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=tls,
             max_connections=1,
@@ -104,20 +107,22 @@ class Poster:
             ("Content-Length", str(len(body))),
             *signature_headers(identifier, int(now_s), body, self._keys).items(),
         ]
+        answer: httpcore.Response | None = None
         try:
             async with (
                 asyncio.timeout(self._timeout_s),
-                self._pool.stream("POST", self._url, headers=headers, content=body) as answer,
+                self._pool.stream("POST", self._url, headers=headers, content=body, extensions=self._waits) as answer,
             ):
                 size = 0
                 async for part in answer.aiter_stream():
                     size += len(part)
                     if size > _ANSWER_BYTES:
                         break
-        except TimeoutError:
-            return Failed(f"no answer within {self._timeout_s:g} s")
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as error:
-            return Failed(self._reason(error))
+        except (TimeoutError, OSError, *_BROKEN) as error:
+            # The status says it all: what comes of the body is read for the sake of the connection alone.
+            if answer is None:
+                is_late = isinstance(error, TimeoutError)
+                return Failed(f"no answer within {self._timeout_s:g} s" if is_late else self._reason(error))
         if 200 <= answer.status < 300:
             return Delivered()
         asked = next((value for name, value in answer.headers if name.lower() == b"retry-after"), b"")
@@ -133,7 +138,10 @@ class Poster:
         self._lookups.shutdown(wait=False)
 
     def _reason(self, error: Exception) -> str:
-        """Say what went wrong, in words that name the host at most."""
+        """Say what went wrong, in words that name the host at most.
+
+        Nothing that was received is among them: whoever answers may have sent the request back.
+        """
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, ssl.SSLError):
             cause = cause.__cause__ or cause.__context__
@@ -145,7 +153,9 @@ class Poster:
             return str(error)
         if isinstance(error, (httpcore.ConnectError, httpcore.ConnectTimeout)):
             return f"cannot connect to {self._host} port {self._port}"
-        return f"the connection to {self._host} broke: {error or type(error).__name__}"
+        if isinstance(error, httpcore.ProtocolError) and error.__context__ is not None:  # what the parser had to say
+            return f"what {self._host} port {self._port} answered is not HTTP/1.1"
+        return f"the connection to {self._host} port {self._port} broke before the answer"
 
 
 def _basic(url: httpx.URL) -> str:

@@ -7,10 +7,11 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import httpx
-import structlog
 
+from pgcast.logs import get_logger
+from pgcast.model.errors import SettingsError
 from pgcast.webhooks.endpoint import Endpoint
-from pgcast.webhooks.folder import FolderLock, make_folder, spool_files
+from pgcast.webhooks.folder import FolderLock, make_folder, spool_files, spool_path
 from pgcast.webhooks.plans import plans_of
 from pgcast.webhooks.spool import Spool, SpoolDamaged
 
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from pgcast.model.change import Change
     from pgcast.model.webhook import Webhook
     from pgcast.webhooks.plans import Plan, WebhookOptions
+    from pgcast.webhooks.spool import SpoolStatus
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 class Webhooks:
@@ -70,7 +72,7 @@ class Webhooks:
             log.info("webhooks keep their deliveries in this folder", folder=str(self._options.folder))
             await asyncio.to_thread(_tell_of_orphans, self._options.folder, frozenset(plans))
         if plans and self._tls is None:
-            self._tls = await asyncio.to_thread(httpx.create_ssl_context)  # takes a while
+            self._tls = await asyncio.to_thread(_tls_context)  # takes a while
         added = [
             Endpoint(plan, self._options, self._tls, self._render, lambda: self._pipeline.progress.received)
             for key, plan in plans.items()
@@ -85,7 +87,10 @@ class Webhooks:
         for endpoint, plan in changed:
             self._rewire(endpoint, plan)
         for endpoint in added:
-            if self._pipeline.slot_created:  # nothing that an earlier run has stored can come again
+            # Nothing that an earlier run has stored can come again from a new slot. And a server that has not written
+            # so far yet is another one, or was restored: what it writes there is not what was stored.
+            written = max(self._pipeline.written, self._pipeline.progress.received)
+            if self._pipeline.slot_created or endpoint.intake.is_ahead_of(written):
                 endpoint.intake.lost()
             self._hub.sinks.add(endpoint.intake)
             self.endpoints[endpoint.plan.key] = endpoint
@@ -94,6 +99,8 @@ class Webhooks:
         await asyncio.gather(
             *(endpoint.stop() for endpoint in removed), *(endpoint.change(plan) for endpoint, plan in changed)
         )
+        for endpoint in removed:
+            _tell_of_orphan(spool_path(self._options.folder, endpoint.plan.key), endpoint.status)
 
     async def stop(self) -> None:
         """End all of them; twice is safe."""
@@ -126,6 +133,16 @@ class _Renderer:
         return self._last[1]
 
 
+def _tls_context() -> ssl.SSLContext:
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise SettingsError(
+            f"webhooks: the certificates to trust cannot be read: {error.strerror}",
+            hint="SSL_CERT_FILE is a PEM file with the certificates of authorities, SSL_CERT_DIR a folder of such",
+        ) from None
+
+
 def _tell(plan: Plan) -> None:
     log.info("a webhook is served", webhook=plan.label, signed=bool(plan.keys))
     if not plan.keys:
@@ -149,11 +166,15 @@ def _tell_of_orphans(folder: Path, keys: Collection[str]) -> None:
             status = spool.status()
         finally:
             spool.close()
-        if status.waiting or status.dead:
-            log.warning(
-                "an endpoint that is not configured any more has deliveries in its spool",
-                webhook=status.label,
-                waiting=status.waiting,
-                dead=status.dead,
-                file=str(path),
-            )
+        _tell_of_orphan(path, status)
+
+
+def _tell_of_orphan(path: Path, status: SpoolStatus) -> None:
+    if status.waiting or status.dead:
+        log.warning(
+            "an endpoint that is not configured any more has deliveries in its spool",
+            webhook=status.label,
+            waiting=status.waiting,
+            dead=status.dead,
+            file=str(path),
+        )

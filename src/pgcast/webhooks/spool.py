@@ -10,9 +10,10 @@ that way is counted, with its first and last position.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ class Spool:
                 if history not in {0, before}:
                     known = ""
                     self._connection.execute("update facts set value = ? where name = 'history'", (str(history),))
-                news = [draft for draft in drafts if not _is_repeat(draft, known)]
+                news = [_told_apart(draft, known) for draft in drafts if not _is_repeat(draft, known)]
                 if not news:
                     return 0
                 self._connection.executemany(
@@ -289,10 +290,11 @@ class Spool:
         """Forget a delivery: the endpoint has it."""
         self._connection.execute("delete from deliveries where number = ?", (number,))
 
-    def note_failure(self, number: int, reason: str) -> None:
-        """Note that an attempt failed."""
+    def note_failure(self, number: int, reason: str, now_s: float) -> None:
+        """Note that an attempt failed; a deadline that counts from the future, for the clock was wrong, counts anew."""
         self._connection.execute(
-            "update deliveries set attempts = attempts + 1, reason = ? where number = ?", (reason, number)
+            "update deliveries set attempts = attempts + 1, reason = ?, since_s = min(since_s, ?) where number = ?",
+            (reason, now_s, number),
         )
 
     def bury(self, number: int, reason: str, now_s: float) -> None:
@@ -406,6 +408,16 @@ def is_damage(error: sqlite3.Error) -> bool:
 def _is_repeat(draft: Draft, known: str) -> bool:
     """Say whether all of a delivery came in before; positions of one epoch, the first 8 digits, sort as strings."""
     return draft.last_position[:8] == known[:8] and draft.last_position <= known
+
+
+def _told_apart(draft: Draft, known: str) -> Draft:
+    """Give a delivery that begins with what came in before, and goes on with more, an id unlike that one's.
+
+    So it is when a transaction came in two parts, and comes again as one, for nobody knew of the first.
+    """
+    if draft.first_position[:8] != known[:8] or draft.first_position > known:
+        return draft
+    return replace(draft, id=f"msg_{hashlib.sha256(f'{draft.id}/{known}'.encode()).hexdigest()[:32]}")
 
 
 def _delivery(row: tuple[Any, ...]) -> Delivery:

@@ -7,20 +7,20 @@ it is said in the log with the file's name, and concerns this endpoint alone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import structlog
-
+from pgcast.logs import get_logger
 from pgcast.webhooks.spool import Spool, SpoolDamaged, SpoolStatus, is_damage
+from pgcast.webhooks.thread import LooseThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 Result = TypeVar("Result")
 
@@ -49,7 +49,7 @@ class Store:
         self._limit_bytes = limit_bytes
         self._label = label
         self._spool: Spool | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pgcast-spool")
+        self._thread = LooseThread("pgcast-spool")
         self._said_at_s = -_REPEAT_S
         self._looked_at_s = -_STATUS_S
 
@@ -96,7 +96,7 @@ class Store:
 
     async def close(self) -> None:
         """Close the file once what runs has ended, or is given up; nothing may be called afterwards."""
-        closing = asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        closing = asyncio.get_running_loop().run_in_executor(self._thread, self._look_and_close)
         await asyncio.wait({closing}, timeout=_SLOW_S)
         self._thread.shutdown(wait=False)
 
@@ -142,6 +142,12 @@ class Store:
             reason=reason,
             file=str(aside),
         )
+
+    def _look_and_close(self) -> None:
+        if self._spool is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self.status = self._spool.status()
+        self._close()
 
     def _close(self) -> None:
         if self._spool is not None:

@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from fix_webhooks import MakeHooks
 from pgcast.cli import app
 from pgcast.devdb.template import Database
+from pgcast.webhooks.folder import make_folder, spool_path
+from pgcast.webhooks.spool import Draft, Spool
 from receiver import Receiver
 
 
@@ -102,3 +104,13 @@ def test_what_is_not_there_is_named(published: Database, make_hooks: MakeHooks, 
         assert code == 0
         assert "mine" in out
         assert err == f"pgcast: {damaged} cannot be read: file is not a database\n"
+
+
+def test_what_is_in_square_brackets_is_shown(tmp_path: Path):
+    make_folder(tmp_path / "webhooks")
+    spool = Spool(spool_path(tmp_path / "webhooks", "0123456789abcdef"), 1 << 20)
+    spool.set_label("http://[fd00::1]:8080#012345")
+    spool.append([Draft("msg_1", "a", "a", 1, b"{}")], 0.0, dead_because="[/red] said [it]")
+    spool.close()
+    assert "http://[fd00::1]:8080#012345 " in ran(tmp_path, "list")
+    assert ran(tmp_path, "dead").rstrip().endswith("[/red] said [it]")

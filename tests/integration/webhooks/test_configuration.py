@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog.testing
 
 from fix_clients import Schema
 from fix_node import clean_environment, free_port
 from fix_webhooks import Hooks
+from pgcast.app import Server
 from pgcast.devdb.template import Database
+from pgcast.settings import read_settings
 from realtime_client import RealtimeClient
 from receiver import Receiver, to
 
@@ -50,6 +56,7 @@ def serve(dsn: str, file: Path, **environment: str) -> tuple[int, str]:
     ("item", "message"),
     [
         ({}, "CONFIGURATION_FILE: webhooks[0]: Object missing required field `config`"),
+        ({"config": {}}, "CONFIGURATION_FILE: webhooks[0].config: Object missing required field `endpoint`"),
         (
             {"config": {"endpoint": "http://127.0.0.1:1/secret"}},
             (
@@ -90,6 +97,18 @@ def test_a_server_does_not_start_where_it_cannot_keep_deliveries(published: Data
     )
 
 
+def test_a_server_does_not_start_where_no_certificate_could_be_verified(published: Database, tmp_path: Path):
+    file = tmp_path / "configuration.json"
+    file.write_text(json.dumps({"webhooks": [{"config": {"endpoint": "https://hooks.example/"}}]}))
+    missing, empty = tmp_path / "missing.pem", tmp_path / "empty.pem"
+    empty.touch()
+    for path, reason in ((missing, "No such file or directory"), (empty, "no certificate")):
+        code, said = serve(published.dsn, file, SSL_CERT_FILE=str(path))
+        assert code == 2
+        assert said.startswith("pgcast: webhooks: the certificates to trust cannot be read: ")
+        assert reason in said
+
+
 def test_a_mistake_in_a_changed_file_changes_nothing(hooks: Hooks, schema: Schema, receiver: Receiver):
     hooks.configure(to(receiver, schema))
     for content, says in (
@@ -108,6 +127,53 @@ def test_a_mistake_in_a_changed_file_changes_nothing(hooks: Hooks, schema: Schem
     assert "cannot read" in hooks.reload("the configuration is refused")
     schema.execute("insert into todos values (1)")
     assert receiver.wait_for(1)[0].row_ids == [1]
+
+
+def test_an_endpoint_that_is_taken_out_keeps_what_waits_and_is_told_of(
+    hooks: Hooks, schema: Schema, receiver: Receiver
+):
+    receiver.answer = lambda _number, _post: 503
+    hooks.configure(to(receiver, schema, name="taken-out"))
+    schema.execute("insert into todos values (1)")
+    receiver.wait_for_posts(1)
+    before = len(hooks.node.log())
+    hooks.configure()
+    line = json.loads(hooks.wait_for_log("an endpoint that is not configured any more", after=before))
+    assert (line["webhook"], line["waiting"], line["dead"]) == ("taken-out", 1, 0)
+    assert Path(line["file"]).is_file()
+    schema.execute("insert into todos values (2)")
+    receiver.answer = lambda _number, _post: 204
+    hooks.configure(to(receiver, schema, name="taken-out"))
+    schema.execute("insert into todos values (3)")
+    assert [post.row_ids for post in receiver.wait_for(2)] == [[1], [3]]
+
+
+@pytest.fixture
+def _garbage_as_before() -> Iterator[None]:
+    """A server sets the collector to its own taste, and this one runs in our process."""
+    thresholds = gc.get_threshold()
+    yield
+    gc.set_threshold(*thresholds)
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("_garbage_as_before")
+async def test_a_reload_that_is_wanted_before_the_server_is_up_is_not_forgotten(published: Database, tmp_path: Path):
+    file = tmp_path / "configuration.json"
+    file.write_text("{}")
+    server = Server(
+        read_settings(
+            {"DATABASE_URL": published.dsn, "PORT": "0", "CONFIGURATION_FILE": str(file), "SLOT_NAME": "early"}
+        )
+    )
+    with structlog.testing.capture_logs() as said:
+        running = asyncio.create_task(server.run())
+        server.reload()
+        async with asyncio.timeout(10):
+            while not any(line["event"] == "the configuration was read again" for line in said):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        server.stop()
+        await running
 
 
 def test_a_changed_filter_and_a_new_webhook_count_from_the_reload_on(hooks: Hooks, schema: Schema, receiver: Receiver):

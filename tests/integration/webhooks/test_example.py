@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fix_node import NodeFactory, clean_environment, free_port
+from fix_node import Node, NodeFactory, clean_environment, free_port
 from pgcast.devdb.template import Database
 from receiver import SECRET, Receiver
 
@@ -48,6 +48,11 @@ def end(process: subprocess.Popen[str]) -> None:
     process.stdout.close()
 
 
+def metrics_of(node: Node) -> str:
+    with urllib.request.urlopen(f"{node.http_url}/metrics", timeout=5) as answer:
+        return str(answer.read().decode())
+
+
 def test_every_purchase_is_told_once_also_when_slack_or_the_receiver_was_down(
     database: Database, start_node: NodeFactory, tmp_path: Path
 ):
@@ -71,6 +76,9 @@ def test_every_purchase_is_told_once_also_when_slack_or_the_receiver_was_down(
             slack.answer = lambda number, _post: 503 if number < 3 else 200
             database.execute("insert into purchases (customer, product, price) values ('Jonas', 'a bicycle', 420)")
             slack.wait_for(2)
+            # Killed before it has answered, the receiver would rightly get the delivery again.
+            while 'pgcast_webhook_waiting{endpoint="slack"} 0.0' not in metrics_of(node):
+                time.sleep(0.02)
 
             end(receiver)
             database.execute("insert into purchases (customer, product, price) values ('Amara', 'a hat', 30)")

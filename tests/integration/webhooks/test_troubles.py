@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import ipaddress
+import json
+import sqlite3
 import ssl
 import time
 from pathlib import Path
@@ -126,14 +129,15 @@ def test_a_full_spool_loses_its_oldest_and_says_so(published: Database, make_hoo
         published.execute("insert into todos select n, repeat('x', 10000) from generate_series(1, 200) n")
         line = hooks.wait_for_log("a webhook's spool is full")
         assert "PGCAST_WEBHOOK_SPOOL_MB" in line
-        while (lost := hooks.metric("pgcast_webhook_lost_changes_total", "mine")) < 90:
+        while hooks.metric("pgcast_webhook_lost_changes_total", "mine") < 90:
             time.sleep(0.05)
-        assert lost < 130
         assert hooks.metric("pgcast_webhook_spool_bytes", "mine") <= 1 << 20
         receiver.answer = lambda _number, _post: 204
         while not receiver.accepted or receiver.accepted[-1].row_ids[-1] != 200:
             receiver.wait_for(len(receiver.accepted) + 1)
         got = [number for post in receiver.accepted for number in post.row_ids]
+        lost = hooks.metric("pgcast_webhook_lost_changes_total", "mine")
+        assert 90 <= lost < 130
         assert got[-1] == 200
         assert len(got) >= 200 - lost
         assert got == sorted(got)
@@ -155,6 +159,40 @@ def test_a_restart_delivers_what_waited_and_repeats_nothing_that_arrived(publish
         assert [post.row_ids for post in receiver.accepted] == [[1], [2], [3]]
         refused, accepted = receiver.posts[1], receiver.accepted[1]
         assert (refused.id, refused.body) == (accepted.id, accepted.body)
+
+
+def test_what_waits_for_an_endpoint_that_is_not_configured_any_more_is_told_at_the_start(
+    published: Database, make_hooks: MakeHooks
+):
+    with Receiver(lambda _number, _post: 503) as receiver:
+        hooks = make_hooks(published, {"config": {"endpoint": receiver.url()}, "name": "old"})
+        published.execute("insert into todos values (1)")
+        receiver.wait_for_posts(1)
+        hooks.node.stop()
+        hooks.file.write_text(json.dumps({"webhooks": [{"config": {"endpoint": receiver.url()}, "name": "new"}]}))
+        hooks.node.start()
+        line = json.loads(hooks.wait_for_log("an endpoint that is not configured any more"))
+        assert (line["webhook"], line["waiting"], line["dead"]) == ("old", 1, 0)
+
+
+def test_a_database_that_was_restored_writes_other_changes_at_the_old_places(
+    published: Database, make_hooks: MakeHooks
+):
+    with Receiver() as receiver:
+        hooks = make_hooks(published, {"config": {"endpoint": receiver.url()}, "name": "mine"})
+        published.execute("insert into todos values (1)")
+        receiver.wait_for(1)
+        hooks.node.stop()
+        # As if it had been at this place before, and a copy of its disk from earlier were in use now.
+        (file,) = (hooks.state / "webhooks").glob("*.sqlite")
+        with contextlib.closing(sqlite3.connect(file)) as spool, spool:
+            spool.execute(
+                "update facts set value = substr(value, 1, 9) || '00ffffff00000000-00000000' where name = 'position'"
+            )
+        hooks.node.start()
+        published.execute("insert into todos values (2)")
+        while receiver.accepted[-1].row_ids != [2]:  # what the window held comes again as well
+            receiver.wait_for(len(receiver.accepted) + 1)
 
 
 def block(hooks: Hooks) -> tuple[Path, bytes]:
@@ -190,11 +228,13 @@ def test_what_does_not_fit_into_memory_meanwhile_is_delivered_after_a_restart(
         spool.rmdir()
         spool.write_bytes(kept)
         hooks.wait_for_log("restart pgcast")
+        assert hooks.metric("pgcast_webhook_skipped_changes", "mine") >= 1
         hooks.node.stop()
         hooks.node.start()
         while receiver.accepted[-1].row_ids[-1] != 112:
             receiver.wait_for(len(receiver.accepted) + 1)
-        assert [number for post in receiver.accepted for number in post.row_ids] == list(range(1, 113))
+        by_id = {post.id: post.row_ids for post in receiver.accepted}  # on a busy machine an answer may be late
+        assert [number for rows in by_id.values() for number in rows] == list(range(1, 113)), hooks.node.log()
 
 
 def test_a_spool_that_is_away_for_too_long_does_not_hold_the_wal_for_ever(published: Database, make_hooks: MakeHooks):

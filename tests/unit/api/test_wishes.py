@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
 from memory_source import MemoryCatalog
 
 from pgcast.api.wishes import entries_for, kinds_of, place_of
 from pgcast.model.change import Kind
 from pgcast.model.errors import BindingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @pytest.mark.parametrize(
@@ -33,40 +38,49 @@ def test_what_is_no_table_is_refused(text: str):
 
 def test_events_are_read():
     assert kinds_of(["INSERT", "TRUNCATE"]) == {Kind.INSERT, Kind.TRUNCATE}
-    assert kinds_of("DELETE") == {Kind.DELETE}  # type: ignore[arg-type]
     with pytest.raises(BindingError, match="'insert'"):
-        kinds_of(["insert"])  # type: ignore[list-item]
+        kinds_of(["insert"])
     with pytest.raises(BindingError, match="none at all"):
         kinds_of([])
 
 
-async def ask(**more: object):
-    wanted = {"tables": "todos", "events": ["INSERT"], "filter": None, **more}
-    return await entries_for(MemoryCatalog(), ["one", "two"], **wanted)  # type: ignore[arg-type]
+async def ask(*tables: str, events: Sequence[str] = ("INSERT",), filter: str | None = None):  # noqa: A002
+    kinds = kinds_of(events)
+    return await entries_for(MemoryCatalog(), ["one", "two"], tables=tables, kinds=kinds, filter=filter)  # type: ignore[arg-type]
 
 
 async def test_each_table_becomes_an_entry():
-    one, other = await ask(tables=["todos", "*"], events=["INSERT", "DELETE"], filter="id=eq.3")
+    one, other = await ask("todos", "*", events=["INSERT", "DELETE"], filter="id=eq.3")
     assert (one.id, one.schema, one.table, one.kinds) == (1, "public", "todos", {Kind.INSERT, Kind.DELETE})
     assert (other.id, other.schema, other.table) == (2, None, None)
     assert one.conditions
-    (truncates,) = await ask(events=["TRUNCATE"], filter="")
+    (truncates,) = await ask("todos", events=["TRUNCATE"], filter="")
     assert truncates.kinds == {Kind.TRUNCATE}
 
 
 @pytest.mark.parametrize(
-    ("wanted", "words"),
+    ("tables", "more", "words"),
     [
-        ({"tables": "nowhere"}, ["public.nowhere", "one, two", "ALTER PUBLICATION one ADD TABLE public.nowhere;"]),
-        ({"tables": ()}, ["tables", "none at all"]),
-        ({"filter": "colour=eq.red"}, ["filter 'colour=eq.red': invalid column for filter colour"]),
-        ({"filter": "id=nonsense"}, ["filter 'id=nonsense'"]),
-        ({"events": ["TRUNCATE"], "filter": "id=eq.1"}, ["a TRUNCATE passes no filter"]),
+        (
+            ["Nowhere"],
+            {},
+            [
+                "public.Nowhere is in none of the publications",
+                "one, two",
+                "published are public.todos",
+                'ALTER PUBLICATION "one" ADD TABLE "public"."Nowhere";',
+            ],
+        ),
+        (["*.todos"], {}, ["the schema has to be named"]),
+        ([], {}, ["tables", "none at all"]),
+        (["todos"], {"filter": "colour=eq.red"}, ["filter 'colour=eq.red': invalid column for filter colour"]),
+        (["todos"], {"filter": "id=nonsense"}, ["filter 'id=nonsense'"]),
+        (["todos"], {"events": ["TRUNCATE"], "filter": "id=eq.1"}, ["a TRUNCATE passes no filter"]),
     ],
     ids=str,
 )
-async def test_what_cannot_be_served_is_said(wanted: dict[str, object], words: list[str]):
+async def test_what_cannot_be_served_is_said(tables: list[str], more: dict[str, Any], words: list[str]):
     with pytest.raises(BindingError) as raised:
-        await ask(**wanted)
+        await ask(*tables, **more)
     for word in words:
         assert word in f"{raised.value.message} {raised.value.hint}"

@@ -62,7 +62,7 @@ async def test_a_server_that_does_not_start_is_the_reason_and_the_application_en
     noted: list[str] = []
     failure = ConnectionFailed("nobody there", hint="start Postgres")
     said = await run(application(noted), Server(noted, failure))
-    assert said == [{"type": "lifespan.startup.failed", "message": "pgcast: nobody there start Postgres"}]
+    assert said == [{"type": "lifespan.startup.failed", "message": "pgcast: nobody there\n  fix: start Postgres"}]
     assert noted == ["up", "down"]
 
 

@@ -621,21 +621,46 @@ def test_new_rights_take_the_place_of_the_old_ones():
     before = Rights(read_broadcasts=True, write_broadcasts=True, read_presence=False)
     channel.rights, channel.wants_presence = before, True
     rights = Rights(read_broadcasts=True, read_presence=True)
+    talk.says("access_token", {"access_token": "<jwt>"})
 
     assert talk.session.renewed(channel, rights) == [Regrant(channel), Watch(channel)]
     assert channel.rights == rights
+    assert talk.session.renewed(channel, EVERYTHING) == [], "it is answered once"
 
 
-def test_a_right_that_is_being_asked_is_asked_again_for_a_new_token():
+def test_what_follows_a_new_token_waits_for_its_rights():
     talk = Talk()
     channel = talk.has_joined()
-    channel.rights = Rights(read_broadcasts=True)
-    talk.says("broadcast", {"type": "broadcast", "event": "e", "payload": {}})
+    talk.says("access_token", {"access_token": "<jwt>"})
+    assert talk.says("broadcast", HI) == []
+    assert told(talk.says("heartbeat", topic="phoenix")) != []
 
     assert talk.session.renewed(channel, Rights(read_broadcasts=True)) == [
         Regrant(channel),
         Ask(channel, Right.WRITE_BROADCASTS),
     ]
+
+
+def test_after_a_token_that_changes_nothing_all_goes_on_as_before():
+    talk = Talk()
+    channel = talk.has_joined()
+    talk.says("access_token", {"access_token": "<jwt>"})
+    talk.says("access_token", {"access_token": "<jwt 2>"})
+    talk.says("presence")
+
+    assert talk.session.renewed(channel) == [Renew(channel, "<jwt 2>")]
+    assert told(talk.session.renewed(channel)) == [OK_LEAVE]
+    assert channel.rights == EVERYTHING
+
+
+def test_a_token_that_ends_the_channel_ends_it_for_what_was_held_too():
+    talk = Talk()
+    channel = talk.has_joined()
+    talk.says("access_token", {"access_token": "<jwt>"})
+    talk.says("presence")
+
+    *_, last = told(talk.session.shut(channel, "Token has expired 1 seconds ago"))
+    assert "unmatched topic" in last
 
 
 def test_a_channel_that_has_ended_has_no_rights_any_more():

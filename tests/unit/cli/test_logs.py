@@ -53,6 +53,22 @@ def test_an_exception_stays_on_its_line():
     assert "ValueError" in str(line["exception"])
 
 
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()], ids=["terminal", "JSON"])
+def test_a_traceback_does_not_show_what_variables_hold(stream: io.StringIO):
+    set_up_logs(LogLevel.INFO, stream)
+
+    def authorize(password: str) -> None:
+        raise ValueError(len(password))
+
+    number = 2
+    try:
+        authorize(f"hunter{number}")
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    assert "in authorize" in stream.getvalue()
+    assert "hunter2" not in stream.getvalue()
+
+
 def test_a_terminal_gets_text_for_people():
     stream = Terminal()
     set_up_logs(LogLevel.INFO, stream)

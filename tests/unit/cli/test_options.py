@@ -7,15 +7,14 @@ from pgcast.model.errors import SettingsError
 
 
 def test_settings_are_read_up_to_the_first_equals_sign():
-    assert parse_settings(["PORT=1", 'JWT_CLAIM_VALIDATORS={"a":"b=c"}', "SLOT_NAME="]) == {
+    assert parse_settings(["PORT=1", 'JWT_CLAIM_VALIDATORS={"a":"b=c"}']) == {
         "PORT": "1",
         "JWT_CLAIM_VALIDATORS": '{"a":"b=c"}',
-        "SLOT_NAME": "",
     }
     assert parse_settings(None) == {}
 
 
-@pytest.mark.parametrize("text", ["PORT", "=1", ""])
+@pytest.mark.parametrize("text", ["PORT", "=1", "", "PGCAST_STATE_DIR="])
 def test_what_is_no_setting_is_refused(text: str):
     with pytest.raises(SettingsError, match="expected NAME=VALUE"):
         parse_settings([text])

@@ -197,9 +197,11 @@ async def test_a_message_that_cannot_be_read_is_logged_and_the_connection_stays(
     rig: Rig, capsys: pytest.CaptureFixture[str]
 ):
     rig.client.receive_text("not JSON, and a secret")
+    await rig.clock.advance(1)
     rig.client.receive_binary(b"\xff")
     printed = capsys.readouterr().out
     assert printed.count("message dropped") == 2
+    assert rig.node.dropped.malformed == 2
     assert "a secret" not in printed
     assert rig.outlet.closed is None
 

@@ -74,6 +74,24 @@ async def test_a_mistake_leaves_the_former_one_in_force():
         assert having.had == []
 
 
+async def test_a_fault_of_ours_is_not_the_end_of_reloading():
+    hub, having = Hub(Payloads(), HubLimits()), Having()
+    readings = [0]
+
+    def fail_once() -> Configuration:
+        readings[0] += 1
+        if readings[0] == 1:
+            raise UnicodeError("nobody thought of that")
+        return Configuration((HOOK,))
+
+    configured = Configured(hub, having, fail_once)
+    async with reloaded(configured, "the configuration could not be read again"):
+        configured.reload()
+        async with asyncio.timeout(5):
+            while not having.had:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.001)
+
+
 async def test_without_a_file_there_is_nothing_to_read():
     async with reloaded(Configured(Hub(Payloads(), HubLimits()), Having(), None), "CONFIGURATION_FILE is not set"):
         pass

@@ -90,6 +90,7 @@ async def test_rooms_and_limits_are_counted(node: Node, clock: Clock):
     client.receive_text('["1","2","realtime:t","presence",{"event":"track"}]')
     client.receive_text('["1","3","realtime:t","broadcast",{"event":"hi"}]')
     client.receive_text('["1","4","realtime:t","broadcast",{"event":"%s"}]' % ("x" * 3_000_500))
+    client.receive_text('["1","5","realtime:t","nonsense",{}]')
     await clock.advance(0.01)
     found = values(node)
     assert found["pgcast_rooms"] == found["pgcast_room_members"] == found["pgcast_presences"] == 1
@@ -98,3 +99,5 @@ async def test_rooms_and_limits_are_counted(node: Node, clock: Clock):
     assert found["pgcast_room_cut_off_total"] == 0
     assert found['pgcast_limited_total{limit="payload"}'] == 1
     assert found['pgcast_limited_total{limit="messages"}'] == 0
+    assert found['pgcast_dropped_messages_total{reason="unexpected"}'] == 1
+    assert found['pgcast_dropped_messages_total{reason="malformed"}'] == 0

@@ -87,6 +87,14 @@ async def test_a_connected_client_gets_changes(node: Node, source: MemorySource,
     assert [message[3] for message in outlet.messages] == ["phx_reply", "presence_state", "system", "postgres_changes"]
 
 
+async def test_without_a_limit_the_node_is_never_full():
+    node = make_node(MemorySource(), MemoryCatalog(), max_clients=0)
+    for _ in range(3):
+        node.connect(serializer_for("2.0.0"), MemoryOutlet())
+    assert not node.is_full
+    await node.stop()
+
+
 async def test_the_node_is_full_at_its_limit_until_somebody_goes(node: Node):
     clients = [node.connect(serializer_for("2.0.0"), MemoryOutlet()) for _ in range(2)]
     assert node.is_full

@@ -209,6 +209,41 @@ async def test_a_new_token_without_rights_ends_the_channel(rig: Rig):
     assert rig.news() == [("system", "You do not have permissions to read from this Channel topic: t"), (ENDED, {})]
 
 
+async def test_a_token_that_is_given_up_again_at_once_does_not_count(rig: Rig):
+    own = token()
+    rig.policies.reading = dict.fromkeys(("ada", "bob"), READS)
+    await rig.join(private=True, token=own)
+    rig.policies.may_answer.clear()
+    await rig.renew(token("bob"))
+    await rig.renew(own)
+    rig.policies.may_answer.set()
+    await rig.clock.settle()
+    assert [channel.claims and channel.claims.role for channel in rig.client.session.channels] == ["ada"]
+
+
+async def test_on_a_public_channel_nothing_waits_for_a_new_token(rig: Rig):
+    await rig.join(broadcast={"ack": True})
+    rig.news()
+    rig.push("access_token", {"access_token": token("bob")})
+    for _ in range(400):
+        rig.push("broadcast", BROADCAST)
+    assert rig.news() == [("phx_reply", "ok")] * 400
+
+
+async def test_what_follows_a_token_has_its_rights_and_not_those_of_the_one_before(rig: Rig):
+    rig.policies.reading = dict.fromkeys(("ada", "bob"), READS)
+    rig.policies.writing = {"bob": EVERYTHING}
+    await rig.join(private=True, broadcast={"ack": True})
+    rig.push("broadcast", BROADCAST)
+    await rig.clock.settle()
+    rig.news()
+    for name in ("bob", "ada"):
+        rig.push("access_token", {"access_token": token(name)})
+        rig.push("broadcast", BROADCAST)
+    await rig.clock.settle()
+    assert rig.news() == [("phx_reply", "ok"), ("phx_reply", "error")]
+
+
 async def test_a_right_that_was_being_asked_is_the_new_token_s(rig: Rig):
     rig.policies.reading = dict.fromkeys(("ada", "bob"), READS)
     rig.policies.writing = {"bob": EVERYTHING}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
 from pgcast.model import errors
@@ -47,3 +49,9 @@ def test_what_refuses_a_join_says_so_in_the_form_that_clients_read():
     assert TokenError("x", told="x, and more").reason == "InvalidJWTToken: x, and more"
     assert KeySetUnavailable("x").reason == "KeySetUnavailable: x"
     assert PoliciesUnavailable("x", reason="QueryCanceled: y").reason == "QueryCanceled: y"
+
+
+def test_a_traceback_shows_the_hint():
+    shown = "".join(traceback.format_exception(SlotLost("the slot is gone", hint="make a new one")))
+    assert "SlotLost: the slot is gone\nfix: make a new one" in shown
+    assert "fix" not in "".join(traceback.format_exception(SlotLost("the slot is gone")))

@@ -69,6 +69,10 @@ def test_another_path_is_refused_with_those_that_are_served(path: str):
 
 def test_an_unknown_serializer_is_refused_without_a_body():
     assert decide(f"{PATH}?vsn=3.0.0") == Refusal(403, "")
+
+
+def test_a_target_that_is_no_url_is_refused():
+    assert decide("//[x/socket/websocket") == Refusal(400, "The request target is no URL")
     assert Refusal(403, "").body == b""
 
 

@@ -66,6 +66,7 @@ class Desk:
         self.pongs: list[bytes] = []
         self.resumptions = 0
         self.departures = 0
+        self.outlet: Any = None
         self.codes: list[int | None] = []
         self.later: asyncio.Future[Admission | Refusal] | None = None
 
@@ -84,7 +85,8 @@ class Desk:
         assert "upgrade" in headers
         return await self.later
 
-    def connect(self, *_: object) -> Desk:
+    def connect(self, _: object, outlet: object) -> Desk:
+        self.outlet = outlet
         return self
 
     def receive_text(self, text: str | bytes) -> None:
@@ -98,6 +100,10 @@ class Desk:
 
     def resumed(self) -> None:
         self.resumptions += 1
+
+    def disconnect(self) -> None:
+        self.outlet.write(text_frame(b"goodbye"))
+        self.outlet.close(1012, "Server requested disconnect")
 
     def gone(self, code: int | None = None) -> None:
         self.departures += 1
@@ -272,7 +278,11 @@ async def test_a_stopping_server_waits_no_longer_than_two_seconds(rig: Rig):
 
 async def test_a_stopping_server_sends_its_clients_away_such_that_they_come_back(rig: Rig):
     rig.connection.shutdown()
-    assert rig.farewell == (1012, "Server requested disconnect")
+    told, closed = rig.receive()
+    assert bytes(told.data) == b"goodbye", "first its channels are told"
+    assert closed.data[:2] == (1012).to_bytes(2, "big")
+    await rig.clock.advance(2.5, step_s=0.5)
+    assert rig.transport.is_aborted
 
 
 async def test_after_a_close_nothing_more_is_said_or_heard(rig: Rig):

@@ -75,11 +75,20 @@ def test_messages_that_are_no_list_are_refused(body: bytes):
     assert read_batch(body, 0) == {"errors": {"messages": ["is invalid"]}}
 
 
-@pytest.mark.parametrize("body", [b"", b"x", b"[]", b"\xff", b"[" * 5000])
-def test_a_body_that_is_no_object_is_refused_in_words(body: bytes):
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "is not JSON: "),
+        (b"x", "is not JSON: "),
+        (b"[]", "is of the wrong shape: "),
+        (b"\xff", "is not UTF-8"),
+        (b'{"messages":' + b"[" * 5000, "nests too deeply"),
+    ],
+)
+def test_a_body_that_is_no_object_is_refused_in_words(body: bytes, words: str):
     found = read_batch(body, 0)
     assert isinstance(found, dict)
-    assert str(found["message"]).startswith("The body is ")
+    assert str(found["message"]).startswith(f"The body {words}")
 
 
 def test_several_values_may_be_missing():

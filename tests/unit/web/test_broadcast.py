@@ -234,8 +234,19 @@ async def test_a_private_message_needs_permission(site: Site):
     assert (answer.status, answer.body) == (403, {"message": "Unauthorized"})
     site.allowed = {"t"}
     assert (await site.ask("/api/broadcast/t/events/e", {}, query="private=TRUE&x=1")).status == 202
-    assert len(private.messages) == 1
-    assert site.asked == [({"t"}, ANON)] * 2
+    assert (await site.ask("/api/broadcast/t/events/e", {}, query="private=1")).status == 202
+    assert len(private.messages) == 2
+    assert site.asked == [({"t"}, ANON)] * 3
+
+
+async def test_what_may_be_meant_to_be_private_is_never_public(site: Site):
+    public = site.listen()
+    answer = await site.ask("/api/broadcast/t/events/e", {}, query="private=yes")
+    assert (answer.status, answer.body) == (422, {"errors": {"private": ["is invalid"]}})
+    assert public.messages == []
+    for query in ("private=false", "private=0", "private=", "private"):
+        assert (await site.ask("/api/broadcast/t/events/e", {}, query=query)).status == 202
+    assert len(public.messages) == 4
 
 
 @pytest.mark.parametrize(
@@ -317,7 +328,9 @@ async def test_too_many_messages_from_one_address_are_refused_until_a_minute_is_
         assert (await site.ask("/api/broadcast/t/events/e", {})).status == 202
     refused = await site.ask("/api/broadcast/t/events/e", {})
     assert (refused.status, refused.body) == (429, {"message": "You have exceeded your rate limit"})
-    assert site.limited == {"messages": 2}
+    refused = await site.batch(HI)
+    assert refused.body == {"message": "You have exceeded your rate limit"}, "no batch is small enough now"
+    assert site.limited == {"messages": 3}
     assert (await site.batch(HI, address="127.0.0.2")).status == 202
     clock.now_s += 60
     assert (await site.batch(HI)).status == 202

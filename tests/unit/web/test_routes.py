@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from pgcast.engine.health import Health
-from pgcast.web.routes import make_web, metrics_route
+from pgcast.web.routes import make_web, metrics_route, websocket_routes
 
 
 async def get(app: Any, path: str, method: str = "GET") -> tuple[int, str]:
@@ -50,6 +50,14 @@ async def test_liveness_says_that_the_process_answers():
 async def test_clients_can_ping_under_both_spellings(path: str):
     status, body = await get(make_web(Health()), path)
     assert (status, json.loads(body)) == (200, {"message": "Success"})
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "BREW"])
+async def test_a_plain_request_where_a_websocket_is_expected_is_a_bad_one(method: str):
+    web = make_web(Health(), websocket_routes({"/socket/websocket"}))
+    status, body = await get(web, "/socket/websocket", method)
+    assert (status, list(json.loads(body))) == (400, ["error"])
+    assert (await get(web, "/socket/elsewhere"))[0] == 404
 
 
 async def test_readiness_follows_the_stream(clock: Any):

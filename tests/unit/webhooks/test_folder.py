@@ -1,3 +1,5 @@
+import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -44,3 +46,16 @@ def test_spools_are_found_and_nothing_else(tmp_path: Path):
     for name in ("b.sqlite", "a.sqlite", "a.sqlite-wal", "lock", "a.sqlite.damaged-1"):
         (tmp_path / name).write_bytes(b"")
     assert spool_files(tmp_path) == [spool_path(tmp_path, "a"), spool_path(tmp_path, "b")]
+
+
+def test_a_folder_that_may_not_be_looked_into_is_not_taken_for_an_empty_one(tmp_path: Path):
+    folder = tmp_path / "webhooks"
+    folder.mkdir(mode=0)
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(pwd.getpwnam("nobody").pw_uid)  # root may look into everything
+    try:
+        with pytest.raises(SettingsError, match="cannot be read: Permission denied"):
+            spool_files(folder)
+    finally:
+        os.seteuid(user)

@@ -96,6 +96,10 @@ async def test_a_name_keeps_its_spool_when_the_url_changes():
             {"endpoint": "http://10.1.2.3/hidden"},
             "config.endpoint: 10.1.2.3 is no public address; allow it with PGCAST_WEBHOOK_ALLOW=10.1.2.3",
         ),
+        (
+            {"endpoint": "http://xn--/hidden"},
+            "config.endpoint: expected a URL such as https://hooks.example.com/orders",
+        ),
         ({"endpoint": "http://LOCALHOST/hidden"}, "config.endpoint: localhost leads to 127.0.0.1, which is no public "),
     ],
 )

@@ -75,6 +75,33 @@ def test_a_delivery_that_is_in_already_is_left_as_it_is(spool: Spool):
     assert len(head.draft.body) == 100
 
 
+def test_a_transaction_that_came_in_part_and_comes_again_whole_is_not_taken_for_its_part(spool: Spool):
+    part = Draft("msg_1", "aaaaaaaa-1-0", "aaaaaaaa-1-4", 5, b"five")
+    whole = Draft("msg_1", "aaaaaaaa-1-0", "aaaaaaaa-1-9", 10, b"all ten")
+    spool.append([part], NOW_S)
+    spool.append([whole], NOW_S)
+    spool.append([whole], NOW_S)
+    bodies = []
+    ids = set()
+    while (head := spool.head()) is not None:
+        bodies.append(head.draft.body)
+        ids.add(head.draft.id)
+        spool.settle(head.number)
+    assert bodies == [b"five", b"all ten"]
+    assert len(ids) == 2, "a receiver that remembers ids must not pass over the rest"
+
+
+def test_a_deadline_does_not_count_from_a_future_that_a_wrong_clock_saw(spool: Spool):
+    spool.append([draft(1)], NOW_S + 1e9)
+    for now_s in (NOW_S, NOW_S + 5):
+        head = spool.head()
+        assert head is not None
+        spool.note_failure(head.number, "answered 500", now_s)
+    head = spool.head()
+    assert head is not None
+    assert head.since_s == NOW_S
+
+
 def test_the_position_outlives_the_deliveries_until_another_history_begins(spool: Spool):
     spool.append([draft(1)], NOW_S)
     drain(spool)
@@ -92,7 +119,7 @@ def test_failures_are_counted_and_the_dead_set_aside(spool: Spool):
     spool.append([draft(1), draft(2)], NOW_S)
     head = spool.head()
     assert head is not None
-    spool.note_failure(head.number, "answered 500")
+    spool.note_failure(head.number, "answered 500", NOW_S)
     spool.bury(head.number, "answered 503", 2000.0)
     (dead,) = spool.list(is_dead=True)
     assert (dead.draft.id, dead.attempts, dead.reason, dead.died_s) == ("msg_1", 2, "answered 503", 2000.0)

@@ -11,7 +11,6 @@ import typer
 import uvloop
 
 from pgcast.cli.demo.environment import foreign_variables
-from pgcast.cli.demo.running import run_demo
 from pgcast.cli.errors import report_errors
 from pgcast.cli.logs import set_up_logs
 from pgcast.settings import LogLevel, read_settings
@@ -29,6 +28,8 @@ def demo(
     ] = None,
 ) -> None:
     """Start a Postgres of its own with sample tables and traffic, and a page to watch the changes arrive."""
+    from pgcast.cli.demo.running import run_demo  # noqa: PLC0415 - loaded by this command alone
+
     with report_errors():
         for name in foreign_variables(list(os.environ)):
             del os.environ[name]

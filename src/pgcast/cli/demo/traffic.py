@@ -11,12 +11,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
-import structlog
+
+from pgcast.logs import get_logger
 
 if TYPE_CHECKING:
     from random import Random
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 _RETRY_S: Final = 2.0
 # Behind by more than that, time is not made up for.

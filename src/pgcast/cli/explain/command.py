@@ -10,7 +10,6 @@ import typer
 
 from pgcast.cli.errors import report_errors
 from pgcast.cli.explain.asked import read_asked
-from pgcast.cli.explain.asking import explain_all
 from pgcast.cli.explain.printing import json_of, text_of
 from pgcast.cli.logs import set_up_logs
 from pgcast.cli.tail.wishes import Event  # noqa: TC001 - typer reads it
@@ -49,6 +48,8 @@ def explain(
     Exit code 0 where it is delivered, 1 where it is held back, 2 where that cannot be said. Changes nothing, and
     disturbs no server; settings come from the environment, as for `pgcast serve`.
     """
+    from pgcast.cli.explain.asking import explain_all  # noqa: PLC0415 - loaded by this command alone
+
     with report_errors(failed=_TROUBLE):
         kind = None if event is None else Kind[event.name]
         asked = read_asked(binding, row=row, old=old, event=kind, table=table, position=position, role=role)

@@ -15,7 +15,6 @@ import uvloop
 
 from pgcast.cli.errors import report_errors
 from pgcast.cli.logs import set_up_logs
-from pgcast.cli.tail.following import follow
 from pgcast.cli.tail.lines import line_of
 from pgcast.cli.tail.wishes import Event, bindings_of
 from pgcast.settings import LogLevel, read_settings
@@ -49,6 +48,8 @@ def tail(
 
 async def _tail(settings: Settings, bindings: list[dict[str, str]], *, is_json: bool) -> None:
     """Follow until SIGINT or SIGTERM."""
+    from pgcast.cli.tail.following import follow  # noqa: PLC0415 - loaded by this command alone
+
     is_colored = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
     def line(data: bytes) -> bytes:
