@@ -92,8 +92,8 @@ _SNAPSHOT_BELOW_13: Final = "SELECT txid_current_snapshot()::text, pg_current_wa
 
 # {names} (15+) are the published columns; version 15 counts generated columns in, which (12-17) are never published. A
 # table in two publications comes once, with the columns of both. The view makes its list of names anew wherever it is
-# looked at, so it is looked at once for each table (OFFSET 0), not for each column: a table of 1,600 columns takes 50 ms
-# in place of 15 s.
+# looked at, so it is looked at once for each table (OFFSET 0), not for each column: a table of 1,600 columns takes 50
+# ms in place of 15 s.
 _PUBLISHED: Final = """
     SELECT oid::int8, nspname, relname, ARRAY_AGG(attname::text ORDER BY attnum),
            ARRAY_AGG(atttypid::int8 ORDER BY attnum), relrowsecurity

@@ -27,7 +27,8 @@ _QUERY: Final = """
         SELECT c.oid, quote_ident(n.nspname) || '.' || quote_ident(c.collname) AS name,
                CASE c.collprovider WHEN 'd' THEN coalesce(to_jsonb(d) ->> 'datlocprovider', 'c')
                ELSE c.collprovider::text END AS provider,
-               coalesce(CASE c.collprovider WHEN 'd' THEN d.datcollate::text ELSE c.collcollate::text END, '') AS ordering,
+               coalesce(CASE c.collprovider WHEN 'd' THEN d.datcollate::text ELSE c.collcollate::text END, '')
+               AS ordering,
                coalesce(CASE c.collprovider WHEN 'd' THEN d.datctype::text ELSE c.collctype::text END, '') AS casing,
                coalesce(to_jsonb(c) ->> 'collisdeterministic', 'true') = 'true' AS is_deterministic
         FROM pg_collation c
