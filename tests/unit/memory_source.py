@@ -17,7 +17,7 @@ from pgcast.model.relation import Table
 from pgcast.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pgcast.model.messages import DatabaseMessage
     from pgcast.model.relation import Relation, TypeShape
@@ -118,6 +118,7 @@ class MemoryCatalog:
         fingerprint: Of the roles.
         partitions: What is attached.
         gone: The OIDs of tables that were dropped.
+        alteration: What has become of all others, if anything.
         compared: How many tables were compared, in all.
     """
 
@@ -131,6 +132,7 @@ class MemoryCatalog:
         self.fingerprint = "1"
         self.partitions: frozenset[tuple[int, int, int]] = frozenset()
         self.gone: set[int] = set()
+        self.alteration: Callable[[Table], Table] | None = None
         self.compared = 0
 
     async def describe(self, relation: Relation) -> Table:
@@ -141,7 +143,13 @@ class MemoryCatalog:
     async def altered(self, tables: Collection[Table]) -> Mapping[int, Table | None]:
         await self._answer()
         self.compared += len(tables)
-        return {table.relation.oid: None for table in tables if table.relation.oid in self.gone}
+        altered: dict[int, Table | None] = {}
+        for table in tables:
+            if table.relation.oid in self.gone:
+                altered[table.relation.oid] = None
+            elif self.alteration is not None:
+                altered[table.relation.oid] = self.alteration(table)
+        return altered
 
     async def snapshot(self) -> Snapshot:
         await self._answer()

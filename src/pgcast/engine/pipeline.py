@@ -8,17 +8,16 @@ window held.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING
 
 from pgcast.changes.payload import commit_timestamp
-from pgcast.changes.rows import make_row_reader
 from pgcast.engine.floor import Floor, floor_of
 from pgcast.engine.health import Health
 from pgcast.engine.hub import TICK_BYTES
 from pgcast.engine.partitions import Partitions, Turn, goes_stale
 from pgcast.engine.privileges import Privileges
 from pgcast.engine.relays import Relays
+from pgcast.engine.tables import Tables
 from pgcast.logs import get_logger
 from pgcast.model.change import Change, Transaction
 from pgcast.model.errors import NotPrepared, PgcastError, SlotLost, StreamEnded
@@ -28,7 +27,6 @@ from pgcast.wal.decoder import Decoder
 from pgcast.wal.envelope import KEEPALIVE, XLOG_DATA_HEADER, parse_keepalive
 from pgcast.wal.messages import Begin, Commit, LogicalMessage, RelationMessage, Truncate, Watched
 from pgcast.wal.progress import Progress
-from pgcast.wal.watched import WatchedReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,17 +35,14 @@ if TYPE_CHECKING:
     from pgcast.engine.hub import Hub
     from pgcast.engine.ports import Database, StreamStart
     from pgcast.model.lsn import Lsn
-    from pgcast.model.relation import Table
     from pgcast.wal.decoder import Message
-    from pgcast.wal.messages import RowReader
 
 log = get_logger(__name__)
 
 _STATUS_S = 1.0
 _TURN_S = 0.005
 _LARGE_BYTES = 1 << 20
-_TABLES_S = 1.0
-_TABLES_POLL_S = 0.1
+_PARTITIONS_S = 1.0
 
 
 class _OpenAnew(StreamEnded):
@@ -89,8 +84,7 @@ class Pipeline:
         self._backoff = backoff
         self._when_lost = when_lost
         self._decoder = Decoder()
-        self._tables: dict[int, Table] = {}
-        self._gone: deque[tuple[int, int]] = deque()  # dropped tables, each with the window's end when that was known
+        self._tables = Tables(self._catalog, self.privileges, hub, self.relays, self.progress, self.ask_for_progress)
         self._transaction: Transaction | None = None
         self._partitions: Partitions | None = None  # on the versions that need it
         self._again_from: Lsn | None = None  # how far what was read before has been read again
@@ -116,7 +110,7 @@ class Pipeline:
     async def run(self) -> None:
         """Follow the stream for ever, opening it again whenever it breaks; the stream may be open already."""
         keeping = [
-            asyncio.create_task(self._keep_tables_current(), name="tables"),
+            asyncio.create_task(self._tables.keep_current(), name="tables"),
             asyncio.create_task(self._keep_to_partitions(), name="partitions"),
         ]
         try:
@@ -211,7 +205,7 @@ class Pipeline:
         self.epoch = epoch
         self._decoder = Decoder()
         self.confirmed_at_s = self.confirmed_at_s or self._loop.time()
-        self._tables = {}
+        self._tables.restart(self._decoder.readers)
         self.health.is_streaming = True
         self.health.heard_at_s = self._loop.time()
         self.health.trouble = ""
@@ -345,9 +339,7 @@ class Pipeline:
             self._commit(message)
         elif isinstance(message, RelationMessage):
             # Rows that follow need the table, so the stream waits for the catalog; it is asked once per announcement.
-            table = await self._catalog.describe(message.relation)
-            await self.privileges.announced(table.relation.oid)
-            self._know(table)
+            await self._tables.announced(message.relation)
         elif isinstance(message, Truncate):
             now_s = self._loop.time()
             for oid in message.relation_oids:
@@ -369,52 +361,6 @@ class Pipeline:
         if is_news and self._begun is not None:
             self.relays.take_insert(change, self._begun.final_lsn)
 
-    def _know(self, table: Table) -> None:
-        """Read the rows that follow as this table's."""
-        self._tables[table.relation.oid] = table
-        reader: RowReader = make_row_reader(table)
-        if self.relays.watches(table):
-            reader = WatchedReader(reader)
-        self._decoder.readers[table.relation.oid] = reader
-
-    async def _keep_tables_current(self) -> None:
-        """Every second, learn what has changed about the tables without an announcement.
-
-        It counts from the place on at which the catalog was asked: rows before it may be from before the change.
-        """
-        while True:
-            await asyncio.sleep(_TABLES_S)
-            self._forget_the_gone()
-            tables = self._tables
-            asked = dict(tables)
-            try:
-                await self.privileges.refresh()
-                altered = await self._catalog.altered(asked.values()) if asked else {}
-                insert_lsn = (await self._catalog.snapshot()).insert_lsn if altered else NO_LSN
-            except PgcastError as error:
-                log.debug("the tables' definitions could not be compared", error=error.message)
-                continue
-            while self.progress.received < insert_lsn and tables is self._tables:
-                self.ask_for_progress()
-                await asyncio.sleep(_TABLES_POLL_S)
-            for oid, table in altered.items():
-                if self._tables.get(oid) is not asked[oid]:
-                    continue  # whatever was announced meanwhile is newer
-                if table is None:
-                    # Its last rows have been read: whoever dropped it waited for those who wrote them.
-                    del self._tables[oid]
-                    self._decoder.readers.pop(oid, None)
-                    self._gone.append((self._hub.window.end, oid))
-                else:
-                    self._know(table)
-
-    def _forget_the_gone(self) -> None:
-        """Forget who may see a table that was dropped, once the window holds no change of it."""
-        while self._gone and self._gone[0][0] <= self._hub.window.start:
-            _, oid = self._gone.popleft()
-            if oid not in self._tables:
-                self._hub.sights.forget(oid)
-
     async def _keep_to_partitions(self) -> None:
         """Every second, on the versions that need it, see whether partitions have come or gone."""
         while True:
@@ -427,7 +373,7 @@ class Pipeline:
                 else:
                     if partitions is self._partitions and self.health.is_streaming:
                         await self._turn_if_due(partitions, partitions.look(now))
-            await asyncio.sleep(_TABLES_S)
+            await asyncio.sleep(_PARTITIONS_S)
 
     async def _turn_if_due(self, partitions: Partitions, again_from: Lsn | None) -> None:
         if again_from is not None:

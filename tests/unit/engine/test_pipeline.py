@@ -368,25 +368,6 @@ async def test_what_a_standby_has_confirmed_is_not_promised_to_the_next_run(rig:
     assert rig.pipeline.floor() == Floor(rig.pipeline.epoch, pgoutput.end_of(200), 200, 1)
 
 
-async def test_a_table_that_was_dropped_is_forgotten_once_its_last_row_is_read(rig: Rig):
-    rig.hub.sights.roles["anon"] = None
-    rig.source.send(*pgoutput.transaction(100, 1))
-    await rig.clock.settle()
-    rig.catalog.gone = {pgoutput.TODOS_OID}
-    rig.catalog.seen = Snapshot(1, 1, frozenset(), Lsn(300))
-    await rig.clock.advance(1.1)
-    rig.source.send(*pgoutput.transaction(200, 2, announced=False), pgoutput.keepalive(300))
-    await rig.clock.advance(1.1)
-    assert rig.taken_over == [(100, 0), (200, 0)]
-    assert rig.catalog.described == ["todos"]
-    compared = rig.catalog.compared
-    await rig.clock.advance(3)
-    assert rig.catalog.compared == compared, "it is asked about no more"
-    assert list(rig.hub.sights.tables) == [pgoutput.TODOS_OID], "the window has changes of it"
-    await rig.clock.advance(11)
-    assert list(rig.hub.sights.tables) == []
-
-
 @pytest.fixture
 async def stale(clock: Clock) -> AsyncIterator[Rig]:
     """A rig on version 14, whose catalog has been looked at twice."""
