@@ -71,7 +71,6 @@ class Watch:
         self._missing: list[str] = []
         self._said_at_s: dict[str, float] = {}
         self._gave_up_window = False
-        self._held_at_s = float("-inf")
         self._patience_s = HANGS_S
         self._hung_at = NO_LSN
         self.seen: Observation | None = None
@@ -96,8 +95,8 @@ class Watch:
         health = self._pipeline.health
         now_s = asyncio.get_running_loop().time()
         if self._hub.is_holding:
-            self._held_at_s = now_s  # then it is us who do not listen, and a moment longer
-        silent_s = now_s - max(health.heard_at_s, self._held_at_s)
+            health.held_at_s = now_s
+        silent_s = health.silent_s(now_s)
         received = self._pipeline.progress.received
         if received > self._hung_at:
             self._patience_s = HANGS_S

@@ -190,6 +190,7 @@ async def test_a_long_hold_is_no_silence_also_when_it_has_just_ended(rig: Rig):
     )
     rig.hub.hold.begin(group)
     await rig.clock.advance(45)
+    assert rig.why_not_ready == ""
     rig.hub.hold.release(group)
     await rig.clock.advance(25)
     assert len(rig.source.opened_after) == 1
