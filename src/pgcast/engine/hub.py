@@ -88,6 +88,7 @@ class Hub:
         self._tells_left = False  # whether there is one
         self._unfiltered: Index[Group] = Index()  # of the filtered entries of roles: errors pass by the filters
         self._asking: Index[Group] = Index()  # of all entries of groups that ask Postgres, without their filters
+        self._asks = False  # whether there is one
         self._groups: dict[Signature, Group] = {}
         self._members: dict[Outlet, dict[Member, None]] = {}
 
@@ -122,7 +123,7 @@ class Hub:
             self._publish_others(change, judgement, matched)
         if self._tells_left and change.kind is Kind.UPDATE:
             self._publish_left(change, judgement)
-        if self._asking:
+        if self._asks:
             self._note_concerned(change)
         if self.sinks.is_used:
             self.sinks.take(change)
@@ -221,6 +222,7 @@ class Hub:
             if group.asks:
                 group.concerned_at = self.window.end - 1  # of what is there already nobody knows
                 self._asking.add(group, _without_filters(signature.entries))
+                self._asks = True
             else:
                 self._index.add(group, signature.entries)
                 self._unfiltered.add(group, _unfiltered(signature))
@@ -250,6 +252,7 @@ class Hub:
         if group.is_empty:
             if group.asks:
                 self._asking.remove(group, _without_filters(group.signature.entries))
+                self._asks = bool(self._asking)
             else:
                 self._index.remove(group, group.signature.entries)
                 self._unfiltered.remove(group, _unfiltered(group.signature))
