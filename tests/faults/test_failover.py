@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from faults.following import TODOS
+from fix_messages import hear, initialize
 from fix_node import NodeFactory
 from fix_postgres import ClusterFactory
 from pgcast.devdb.cluster import Cluster
@@ -106,6 +107,38 @@ async def test_a_server_that_lacks_what_was_delivered_is_a_gap_that_is_told(
     async with RealtimeClient(node.url) as client:
         await client.join("realtime:room", {**TODOS, "since": lost[-1]["position"]}, subscribed=False)
         await client.receive_until(lambda message: message["payload"].get("code") == "GapDetected")
+
+
+@pytest.mark.postgres(14, why="messages without a table are read from 14 on")
+async def test_broadcasts_that_both_servers_have_do_not_come_twice(
+    prepared: Cluster, start_node: NodeFactory, tmp_path: Path
+):
+    await asyncio.to_thread(initialize, prepared.dsn(), has_realtime=True)
+
+    def send(number: int) -> None:
+        with prepared.connect() as connection:
+            connection.execute("select realtime.send(to_jsonb(%s), 'n', 'room', false)", [number])
+            connection.execute("select pgcast.send('room', 'n', to_jsonb(%s), false)", [number])
+
+    node = start_node(prepared.dsn())
+    async with RealtimeClient(node.url) as client:
+        await client.push("realtime:room", "phx_join", {"config": {"presence": {"enabled": False}}})
+        await asyncio.to_thread(send, 1)
+        heard = [(await hear(client)).payload["payload"] for _ in range(2)]
+        await asyncio.to_thread(prepared.stop)
+        keep(prepared, tmp_path / "copy")
+        await asyncio.to_thread(prepared.start)
+        await asyncio.to_thread(send, 2)
+        heard += [(await hear(client)).payload["payload"] for _ in range(2)]
+        await asyncio.to_thread(prepared.stop)
+        put_back(prepared, tmp_path / "copy")
+        os.kill(node.pid, signal.SIGSTOP)  # until it is promoted
+        await asyncio.to_thread(promote, prepared)
+        await asyncio.to_thread(send, 3)
+        os.kill(node.pid, signal.SIGCONT)
+        heard += [(await hear(client)).payload["payload"] for _ in range(2)]
+    assert heard == [1, 1, 2, 2, 3, 3]
+    assert "the server lacks changes that were delivered" in node.log()
 
 
 async def test_a_server_that_has_everything_goes_on_without_a_gap(prepared: Cluster, start_node: NodeFactory):

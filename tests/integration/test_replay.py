@@ -168,3 +168,20 @@ async def test_replication_ready_is_answered(node: Node):
         system = await client.receive_until(lambda message: message["event"] == "system")
         assert system["payload"]["message"] == "Replication connection established"
         assert (system["payload"]["extension"], system["payload"]["status"]) == ("system", "ok")
+
+
+async def test_a_replay_of_many_megabytes_arrives(database: Database, node: Node):
+    for number in range(4):
+        database.execute("select realtime.send(to_jsonb(repeat('x', 2000000) || %s::text), 'n', 'open:1')", [number])
+    async with client_of(node) as client:
+        assert (await join(client, {"since": a_minute_ago()}))["status"] == "ok"
+        assert [(await hear(client)).payload["payload"][-1] for _ in range(4)] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("since", [10**400, -(10**400)], ids=["late", "early"])
+async def test_a_time_that_is_none_finds_nothing_or_everything(database: Database, node: Node, since: int):
+    send(database, 1)
+    async with client_of(node) as client:
+        assert (await join(client, {"since": since}))["status"] == "ok"
+        if since < 0:
+            assert (await hear(client)).payload["payload"] == 1

@@ -14,7 +14,7 @@ class Limits:
         max_bindings: Entries of `postgres_changes` in one join.
         max_join_bytes: The length of one `phx_join` frame: a channel remembers most of what is in it.
         max_held: Messages that wait for a decision, over all topics.
-        max_held_bytes: The length of their frames together.
+        max_held_bytes: The length of their frames together; a single one may be longer.
         max_payload_bytes: The payload of one broadcast or track; 0 for no limit.
         max_messages_per_s: What one connection sends to its channels, on average; 0 for no limit.
         max_presence_per_s: The presence messages of one channel, on average; 0 for no limit.

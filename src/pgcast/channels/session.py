@@ -442,9 +442,13 @@ class Session:
         return [Ask(channel, right)]
 
     def _hold(self, channel: Channel, message: Message) -> list[Effect]:
-        """Keep a message until what its topic waits for is decided, or say that there are too many of them."""
+        """Keep a message until what its topic waits for is decided, or say that there are too many of them.
+
+        One is kept however long it is: a right is asked at its first use, which may be a large broadcast.
+        """
         limits = self._limits
-        if self._held >= limits.max_held or self._held_bytes + message.size > limits.max_held_bytes:
+        is_too_much = self._held > 0 and self._held_bytes + message.size > limits.max_held_bytes
+        if self._held >= limits.max_held or is_too_much:
             if message.event == "access_token":
                 self.ignored += 1
                 return []

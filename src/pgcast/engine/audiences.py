@@ -99,6 +99,10 @@ class Audience:
     def __len__(self) -> int:
         return len(self.level) + len(self.behind)
 
+    def __contains__(self, listener: Listener) -> bool:
+        """Say whether it is one of the listeners: one that was cut off for being slow is none any more."""
+        return listener in self.level or listener in self.behind
+
     @property
     def reading(self) -> tuple[Member, ...]:
         """Nobody: broadcasts are not in the window."""

@@ -14,11 +14,14 @@ from pgcast.engine.ports import Asker
 from pgcast.model.errors import PoliciesUnavailable, TokenError, UnknownKey
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from pgcast.engine.authentication import Authenticator
     from pgcast.engine.ports import Policies
     from pgcast.model.claims import Claims
+
+_AT_A_TIME: Final = 50
+"""How many topics of one request are asked about at once: those who join meanwhile must not wait for all of them."""
 
 NOT_PREPARED: Final = "DatabaseNotPrepared: Private channels are not available here"
 
@@ -126,7 +129,7 @@ class Authorization:
         """Return those of some private topics, without `realtime:`, to which somebody may send broadcasts.
 
         Args:
-            topics: Asked about together.
+            topics: Asked about together, some dozens at a time.
             claims: Whose.
             headers: Of the request: those that policies can read are picked out.
 
@@ -134,10 +137,12 @@ class Authorization:
             PoliciesUnavailable: Nobody knows.
         """
         readable = policy_headers({name.lower(): value for name, value in headers.items()})
-        listed = list(topics)
-        may = [self.may(Right.WRITE_BROADCASTS, claims, readable, topic) for topic in listed]
-        answers = await asyncio.gather(*may)
-        return {topic for topic, is_allowed in zip(listed, answers, strict=True) if is_allowed}
+        allowed: set[str] = set()
+        for some in _in_parts(list(topics)):
+            may = [self.may(Right.WRITE_BROADCASTS, claims, readable, topic) for topic in some]
+            answers = await asyncio.gather(*may)
+            allowed.update(topic for topic, is_allowed in zip(some, answers, strict=True) if is_allowed)
+        return allowed
 
     async def close(self) -> None:
         """Let go of everything; twice is safe."""
@@ -150,6 +155,10 @@ class Authorization:
         if self._policies is None:
             raise PoliciesUnavailable("there are no private topics here", reason=NOT_PREPARED)
         return self._policies
+
+
+def _in_parts(topics: list[str]) -> Iterator[list[str]]:
+    return (topics[start : start + _AT_A_TIME] for start in range(0, len(topics), _AT_A_TIME))
 
 
 def _asker(claims: Claims | None, headers: Mapping[str, str], topic: str) -> Asker:

@@ -17,6 +17,7 @@ from pgcast.channels.session import Outcome
 from pgcast.engine.entrance import Entrance
 from pgcast.engine.groups import Reading, Signature
 from pgcast.engine.joins import entries_of, legacy_entries_of, note_on, parse_since, start_of
+from pgcast.engine.pace import BROKE_OFF
 from pgcast.engine.privileges import Narrowed
 from pgcast.engine.receipts import Receipts
 from pgcast.engine.rooms import RoomKey
@@ -62,7 +63,12 @@ TOO_MANY_JOINS = "Too many joins per second"
 
 UNREAD = "too slow: replies you have not read pile up; reconnect"
 
-_MAX_UNREAD_BYTES = 4 << 20
+# Answers come in bursts that no client has read yet: a hundred joins at once, a replay. So much unread is no fault, but
+# neither for long nor without end.
+UNREAD_S = 10.0
+_MUCH_UNREAD_BYTES = 4 << 20
+_MAX_UNREAD_BYTES = 32 << 20
+
 LIMITED_BYTES = 1 << 20
 """The largest message for a client to which one was too large: what Python's clients take."""
 
@@ -146,6 +152,7 @@ class Client:
             write=self._send,
         )
         self._deciding: dict[Channel, asyncio.Task[None]] = {}
+        self._unread_since_s: float | None = None
 
     def receive_text(self, text: str | bytes) -> None:
         """Take a text message."""
@@ -173,6 +180,7 @@ class Client:
 
     def resumed(self) -> None:
         """The outlet takes bytes again."""
+        self._unread_since_s = None
         self._around.hub.resumed(self._outlet)
         self._around.rooms.resumed(list(self._seats.values()))
 
@@ -193,6 +201,10 @@ class Client:
     def disconnect(self) -> None:
         """Send the client away such that it comes back."""
         self._perform(self.session.disconnect())
+
+    def break_off(self) -> None:
+        """End the connection for a fault of ours; the client comes back."""
+        self._outlet.close(*BROKE_OFF)
 
     def tell_gap(self) -> None:
         """Tell every channel that gets changes that some were lost."""
@@ -241,10 +253,21 @@ class Client:
 
     def _send(self, frame: bytes) -> None:
         """Write a frame. Who asks more and more and does not read the answers is sent away."""
-        if self._outlet.is_paused and self._outlet.buffered_bytes() > _MAX_UNREAD_BYTES:
+        if self._outlet.is_paused and self._leaves_unread():
             self._outlet.close(1013, UNREAD)
         else:
             self._outlet.write(frame)
+
+    def _leaves_unread(self) -> bool:
+        """Say whether the client has left much unread for a while, or more than may wait at all."""
+        unread_bytes = self._outlet.buffered_bytes()
+        if unread_bytes <= _MUCH_UNREAD_BYTES:
+            self._unread_since_s = None
+            return False
+        now_s = self._around.clock()
+        if self._unread_since_s is None:
+            self._unread_since_s = now_s
+        return unread_bytes > _MAX_UNREAD_BYTES or now_s - self._unread_since_s > UNREAD_S
 
     def _join(self, channel: Channel) -> None:
         if not self._may_join():
@@ -314,6 +337,7 @@ class Client:
             await self._answer(channel, Outcome(rights=rights))
             return
         wait_s = channel.wait_ms / 1000 if channel.wants_wait else JOIN_S
+        role = _role_of(channel)
         try:
             async with asyncio.timeout(wait_s):
                 entries, snapshot, note = await self._ask(channel)
@@ -324,7 +348,8 @@ class Client:
             await self._decide_later(channel, rights, joined_at, error)
             return
         await self._answer(channel, Outcome(note=note, rights=rights))
-        self._begin(channel, entries, snapshot, joined_at)
+        # With the role that was asked about: a token that was held may have brought another one, see `_rebind`.
+        self._begin(channel, entries, snapshot, joined_at, role)
 
     async def _decide_later(self, channel: Channel, rights: Rights, joined_at: int, error: Exception) -> None:
         """Answer a join whose bindings the database could not confirm in time, and go on asking."""
@@ -339,6 +364,7 @@ class Client:
         await self._answer(channel, Outcome(is_live=False, rights=rights))
         while channel.state is State.JOINED:
             await asyncio.sleep(_RETRY_S)
+            role = _role_of(channel)
             try:
                 async with asyncio.timeout(JOIN_S):
                     entries, _, note = await self._ask(channel)
@@ -347,8 +373,10 @@ class Client:
                 return
             except (DatabaseError, TimeoutError):
                 continue
+            if role != _role_of(channel):
+                continue  # a new token came meanwhile: its role has not been asked about
             # No snapshot was taken when it joined: it gets everything since then, more rather than less.
-            self._begin(channel, entries, None, joined_at)
+            self._begin(channel, entries, None, joined_at, role)
             self._perform(self.session.subscribed(channel, note))
             return
 
@@ -417,7 +445,14 @@ class Client:
             await around.pipeline.opened.wait()
         return entries, await around.snapshots.take(), note
 
-    def _begin(self, channel: Channel, entries: tuple[Entry, ...], snapshot: Snapshot | None, joined_at: int) -> None:
+    def _begin(
+        self,
+        channel: Channel,
+        entries: tuple[Entry, ...],
+        snapshot: Snapshot | None,
+        joined_at: int,
+        role: str | None,
+    ) -> None:
         if channel.state is not State.JOINED or not entries:
             return
         around = self._around
@@ -429,7 +464,7 @@ class Client:
             channel.topic,
             entries,
             is_legacy=channel.legacy_topic is not None,
-            role=_role_of(channel),
+            role=role,
             max_bytes=self._max_bytes,
         )
         if self._receipts is not None:

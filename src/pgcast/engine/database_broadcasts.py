@@ -120,7 +120,10 @@ class DatabaseBroadcasts:
         recent = self._recent
         recent.append((message, xid, now_s))
         self._recent_bytes += message.size_bytes
-        while len(recent) > _RECENT or self._recent_bytes > _RECENT_BYTES or recent[0][2] < now_s - _RECENT_S:
+        # The last one always stays: without a limit of ours it may be longer than all that is kept.
+        while len(recent) > 1 and (
+            len(recent) > _RECENT or self._recent_bytes > _RECENT_BYTES or recent[0][2] < now_s - _RECENT_S
+        ):
             self._recent_bytes -= recent.popleft()[0].size_bytes
 
     def _drop(self, origin: str, error: WireError) -> None:

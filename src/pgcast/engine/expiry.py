@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import heapq
 import math
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 Watched = TypeVar("Watched")
+
+
+_SLACK: Final = 1000
 
 
 class Expiries(Generic[Watched]):
@@ -18,7 +21,7 @@ class Expiries(Generic[Watched]):
 
     def __init__(self) -> None:
         self._by_second: dict[int, dict[Watched, None]] = {}
-        self._seconds: list[int] = []  # a heap; a second whose last was forgotten is dropped when its turn comes
+        self._seconds: list[int] = []  # a heap; some of them may have nothing any more, or stand there twice
         self._second_of: dict[Watched, int] = {}
 
     def __len__(self) -> int:
@@ -40,16 +43,20 @@ class Expiries(Generic[Watched]):
     def forget(self, watched: Watched) -> None:
         """Watch no more; twice is safe."""
         second = self._second_of.pop(watched, None)
-        if second is not None:
-            # An empty second stays until its turn, so that it stands on the heap once.
-            del self._by_second[second][watched]
+        if second is None:
+            return
+        same = self._by_second[second]
+        del same[watched]
+        if not same:
+            del self._by_second[second]
+            if len(self._seconds) > 2 * len(self._by_second) + _SLACK:
+                self._seconds = sorted(self._by_second)  # which is a heap, too
 
     def take_expired(self, now: float) -> list[Watched]:
         """Return what has expired, the oldest first, and watch it no more."""
         expired: list[Watched] = []
         while self._seconds and self._seconds[0] <= now:
-            same = self._by_second.pop(heapq.heappop(self._seconds))
-            expired += same
+            expired += self._by_second.pop(heapq.heappop(self._seconds), ())
         for watched in expired:
             del self._second_of[watched]
         return expired

@@ -82,31 +82,47 @@ class Flusher:
 
     def _write(self, jobs: list[Job]) -> Generator[None]:
         """Write each tick to the members that were level when it was made; yield between slices."""
-        shared: dict[Outlet, list[bytes]] = {}
+        shared: dict[Outlet, list[tuple[Member, Tick]]] = {}
         left = SLICE_SOCKETS
         for group, tick, members in jobs:
             first, *more = tick.pieces
             for member in members:
                 outlet = member.outlet
-                if member not in group.level:
+                if outlet.members > 1:
+                    shared.setdefault(outlet, []).append((member, tick))
+                elif member not in group.level:
                     continue  # left since the last slice
-                if outlet.is_paused:
+                elif outlet.is_paused:
                     self._park(member, tick)
-                elif outlet.members == 1:
+                else:
                     outlet.write(first)
                     for piece in more:
                         outlet.write(piece)
-                else:
-                    shared.setdefault(outlet, []).extend(tick.pieces)
                 left -= 1
                 if left <= 0:
                     left = SLICE_SOCKETS
                     yield
             self.writes += len(members)
-        for outlet, pieces in shared.items():
-            for piece in gather(pieces):
-                outlet.write(piece)
+        for outlet, parts in shared.items():
+            self._write_together(outlet, parts)
+            left -= 1
+            if left <= 0:
+                left = SLICE_SOCKETS
+                yield
         self._settle(group for group, _, _ in jobs)
+
+    def _write_together(self, outlet: Outlet, parts: list[tuple[Member, Tick]]) -> None:
+        """Write the ticks of several channels at once, of those that have not left since the last slice."""
+        pieces: list[bytes] = []
+        for member, tick in parts:
+            if member not in member.group.level:
+                continue
+            if outlet.is_paused:
+                self._park(member, tick)
+            else:
+                pieces += tick.pieces
+        for piece in gather(pieces):
+            outlet.write(piece)
 
     def _settle(self, groups: Iterable[Group]) -> None:
         """After a flush: nobody behind, no ring; nobody level, a reason to hold."""

@@ -249,7 +249,8 @@ class Hub:
         group.behind.pop(member, None)
         if not group.behind:
             self.hold.release(group)
-        if group.is_empty:
+        # Who was sent away for being slow is in none of its sets, and may leave after the group was forgotten.
+        if group.is_empty and self._groups.get(group.signature) is group:
             if group.asks:
                 self._asking.remove(group, _without_filters(group.signature.entries))
                 self._asks = bool(self._asking)

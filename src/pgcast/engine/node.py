@@ -261,8 +261,7 @@ class Node:
     def drain(self) -> None:
         """Send every client away such that it comes back, and take no new one."""
         self.is_draining = True
-        for client in list(self.clients):
-            client.disconnect()
+        self._for_each(Client.disconnect)
 
     async def stop(self) -> None:
         """End everything; twice is safe."""
@@ -284,8 +283,7 @@ class Node:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_PING_S)
-            for client in list(self.clients):
-                client.ping_if_due()
+            self._for_each(Client.ping_if_due)
             self.memory.acknowledged.expire(loop.time())
 
     async def _expire(self) -> None:
@@ -294,7 +292,10 @@ class Node:
         while authenticator is not None:
             await asyncio.sleep(_EXPIRE_S)
             for expiring in self._expiries.take_expired(authenticator.now()):
-                expiring.standing.expire(expiring.channel)
+                try:
+                    expiring.standing.expire(expiring.channel)
+                except Exception:
+                    log.exception("a channel whose token has expired could not be ended")
 
     def _publish(self, message: DatabaseMessage) -> None:
         self.rooms.publish(RoomKey(message.topic, message.is_private), broadcast_of(message), holds=True)
@@ -304,8 +305,16 @@ class Node:
 
     def _tell_gap(self) -> None:
         self.hub.sinks.lost()
+        self._for_each(Client.tell_gap)
+
+    def _for_each(self, act: Callable[[Client], None]) -> None:
+        """Do something for every client; where that fails, its connection ends, and the others have their turn."""
         for client in list(self.clients):
-            client.tell_gap()
+            try:
+                act(client)
+            except Exception:
+                log.exception("a client failed and is sent away")
+                client.break_off()
 
 
 async def _for_ever(name: str, run: Callable[[], Awaitable[None]]) -> None:

@@ -185,20 +185,20 @@ class Pipeline:
         is_first = not self.epoch
         # Only we confirm, and never beyond what we have heard of: unless somebody else consumed the slot meanwhile.
         has_moved = start.confirmed_lsn > self.progress.received
-        is_new = start.slot_created or epoch != self.epoch or start.has_forked or has_moved
+        is_new = start.slot_created or epoch != self.epoch or start.forked_at is not None or has_moved
         self.slot_created = start.slot_created
         self.written = start.written_lsn
         if epoch != self.epoch:
             self.relays.since = start.written_lsn
         if is_new:
             # No position of what the server lacks may pass for one of what it wrote in its place.
-            floor = (self.progress.furthest, 0) if start.has_forked else floor_of(self.known_floor, start, epoch)
-            self.progress.restart()
+            floor = floor_of(self.known_floor, start, epoch) if start.forked_at is None else (self.progress.furthest, 0)
+            self.progress.restart(start.forked_at or NO_LSN)
             self.progress.hear(start.confirmed_lsn)
             self._hub.window.restart(floor)
             self.confirmed = NO_LSN
             self._again_from = None
-            if not is_first and (epoch != self.epoch or start.has_forked):
+            if not is_first and (epoch != self.epoch or start.forked_at is not None):
                 self._hub.readers.restart()
             has_backlog = not start.slot_created
             self._partitions = Partitions(has_backlog=has_backlog) if goes_stale(start.server_version) else None
@@ -221,10 +221,10 @@ class Pipeline:
         )
         if is_new and not is_first:
             log.warning(
-                "the server lacks changes that were delivered, as after a failover; clients are told"
-                if start.has_forked
-                else "another slot, or another database, or somebody else has consumed the slot: changes were lost;"
+                "another slot, or another database, or somebody else has consumed the slot: changes were lost;"
                 " clients are told"
+                if start.forked_at is None
+                else "the server lacks changes that were delivered, as after a failover; clients are told"
             )
             self._when_lost()
 
@@ -356,7 +356,7 @@ class Pipeline:
     def _take_watched(self, change: Change, envelope: bytes) -> None:
         if self._partitions is not None and self._partitions.taken.is_repeat(envelope):
             return
-        is_news = self.progress.index >= self.progress.skip
+        is_news = self.progress.is_news
         self._publish(change, len(change.record or b""), self._loop.time())
         if is_news and self._begun is not None:
             self.relays.take_insert(change, self._begun.final_lsn)

@@ -31,7 +31,8 @@ class StreamStart:
         slot_created: Whether the slot was made by this call: nothing from before it can be delivered.
         confirmed_lsn: The slot's `confirmed_flush_lsn` before the stream started.
         written_lsn: How far the WAL had been written when the stream started: whatever commits later lies beyond.
-        has_forked: Whether the server lacks WAL that was taken over from its predecessor: it goes on differently.
+        forked_at: Where the server's WAL goes on differently from its predecessor's, of which more was taken over; 0
+            where that place is not known, None where it lacks nothing.
     """
 
     system_identifier: str
@@ -41,7 +42,7 @@ class StreamStart:
     slot_created: bool
     confirmed_lsn: Lsn
     written_lsn: Lsn = NO_LSN
-    has_forked: bool = False
+    forked_at: Lsn | None = None
 
 
 class ChangeSource(Protocol):

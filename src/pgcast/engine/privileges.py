@@ -67,6 +67,8 @@ class Privileges:
         if (asked or is_new) and not await self._ask(asked, [role]):
             if is_new:
                 sights.roles.pop(role, None)
+            if role not in sights.roles:
+                sights.forget(role, asked)
             raise BindingError(
                 f'Unable to subscribe to changes with given parameters. Exception: role "{role}" does not exist'
             )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from pgcast.engine.pulse import Pulse
 from pgcast.logs import get_logger
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Replays:
     ) -> None:
         self._store = store
         self._broadcasts = broadcasts
-        self._pipeline = pipeline
+        self._asking = Pulse(pipeline.ask_for_progress, _POLL_S)  # one for all who wait
         self._passed_lsn = passed_lsn
 
     async def take(self, topic: str, wish: Replay) -> list[DatabaseMessage]:
@@ -70,5 +71,5 @@ class Replays:
             if asyncio.get_running_loop().time() > ends_s:
                 log.info("a replay does not wait for the stream any longer; some of it may come twice")
                 return
-            self._pipeline.ask_for_progress()
+            self._asking.want()
             await asyncio.sleep(_POLL_S)

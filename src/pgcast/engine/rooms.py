@@ -16,6 +16,7 @@ from pgcast.channels.channel import TOPIC_PREFIX
 from pgcast.channels.presence import Presences
 from pgcast.engine.audiences import Audience
 from pgcast.engine.deliveries import Deliveries
+from pgcast.engine.pace import BROKE_OFF
 from pgcast.frames.broadcast import frame_of
 from pgcast.frames.message import Message
 from pgcast.frames.websocket import text_frame
@@ -219,7 +220,7 @@ class Rooms:
         skipped = skip.broadcasts if skip is not None else None
         receivers = 0
         for audience in room.broadcasts.values():
-            mine = skipped if skipped is not None and skipped.audience is audience else None
+            mine = skipped if skipped is not None and skipped in audience else None
             count = len(audience) - (mine is not None)
             if not count:
                 continue
@@ -296,14 +297,24 @@ class Rooms:
 
     def _tell_changes(self) -> None:
         """Turn what has changed in presences into messages to those who watch."""
-        for room in self._changed:
-            told = room.presences.take_difference() if room.presences is not None else []
-            self.differences += bool(told)
-            for difference in told:
-                message = Message(None, None, room.topic, "presence_diff", difference)
+        changed, self._changed = self._changed, {}
+        for room in changed:
+            try:
+                self._tell_change(room)
+            except Exception:
+                # It would break off the flush, and with it what all other rooms were to get.
+                log.exception("what has changed in a room could not be told")
                 for audience in room.watching.values():
-                    self._deliveries.append(audience, text_frame(audience.serializer.encode(message)))
-        self._changed.clear()
+                    for listener in (*audience.level, *audience.behind):
+                        listener.outlet.close(*BROKE_OFF)
+
+    def _tell_change(self, room: Room) -> None:
+        told = room.presences.take_difference() if room.presences is not None else []
+        self.differences += bool(told)
+        for difference in told:
+            message = Message(None, None, room.topic, "presence_diff", difference)
+            for audience in room.watching.values():
+                self._deliveries.append(audience, text_frame(audience.serializer.encode(message)))
 
     def _audience(self, audiences: dict[str, Audience], serializer: Serializer) -> Audience:
         audience = audiences.get(serializer.version)

@@ -132,4 +132,4 @@ class Tables:
         while self._gone and self._gone[0][0] <= self._hub.window.start:
             _, oid = self._gone.popleft()
             if oid not in self._tables:
-                self._hub.sights.forget(oid)
+                self._hub.sights.forget_table(oid)

@@ -12,6 +12,8 @@ from itertools import islice
 
 from pgcast.fanout.tick import Tick
 
+_SLACK = 1000
+
 
 class RingBudget:
     """One bound for all rings of a node together: over it, the oldest ticks go first, whosever they are.
@@ -23,21 +25,27 @@ class RingBudget:
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._order: deque[tuple[Ring, int]] = deque()
+        self._held = 0  # how many of those are still held
         self.total_bytes = 0
 
     def took(self, ring: Ring, tick: Tick) -> None:
         """Count a tick that a ring has taken, and make room if all rings together are over the limit."""
         self.total_bytes += tick.size_bytes
+        self._held += 1
         order = self._order
         order.append((ring, tick.number))
+        if len(order) > 2 * self._held + _SLACK:
+            # Behind a tick that somebody needs for long, those that nobody needs any more would pile up.
+            order = self._order = deque(one for one in order if one[0].holds(one[1]))
         while order and (self.total_bytes > self._limit_bytes or not order[0][0].holds(order[0][1])):
             oldest, number = order.popleft()
             if oldest.holds(number):
                 oldest.drop_through(number)
 
-    def freed(self, size_bytes: int) -> None:
-        """Count what a ring has dropped."""
+    def freed(self, size_bytes: int, count: int) -> None:
+        """Count the ticks that a ring has dropped."""
         self.total_bytes -= size_bytes
+        self._held -= count
 
 
 class Ring:
@@ -101,11 +109,11 @@ class Ring:
 
     def clear(self) -> None:
         """Drop everything; the numbering goes on."""
+        self._budget.freed(self.size_bytes, len(self._ticks))
         self._ticks.clear()
-        self._budget.freed(self.size_bytes)
         self.size_bytes = 0
 
     def _drop_first(self) -> None:
         size = self._ticks.popleft().size_bytes
         self.size_bytes -= size
-        self._budget.freed(size)
+        self._budget.freed(size, 1)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_WAIT_MS: Final = 15_000
 MAX_WAIT_MS: Final = 20_000
 MAX_REPLAY: Final = 25
+MAX_TIME_MS: Final = 8_640_000_000_000_000  # the last one that JavaScript has a date for; Postgres knows later ones
 
 OPAQUE: Final = "sb_"
 """How keys begin that are no tokens: in place of a token they mean the connection's."""
@@ -177,7 +178,7 @@ def _replay(value: msgspec.Raw) -> Replay | None:
     limit = MAX_REPLAY if bytes(asked.get("limit", NULL)) == NULL else read_or(_OPTIONAL_INTEGER, asked["limit"], None)
     if since_ms is None or limit is None:
         return None
-    return Replay(since_ms, min(max(limit, 1), MAX_REPLAY))
+    return Replay(min(max(since_ms, 0), MAX_TIME_MS), min(max(limit, 1), MAX_REPLAY))
 
 
 def _object(value: msgspec.Raw | None) -> dict[str, msgspec.Raw]:

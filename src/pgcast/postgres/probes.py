@@ -2,7 +2,9 @@
 
 To read means to see a row of the topic: so the server inserts probe rows, and selects them as the client. To write
 means to insert a row as the client. Each asker starts from a savepoint, which undoes the role, the settings and the
-errors of the one before. Nothing that a client says becomes part of a statement: all of it is parameters.
+errors of the one before. Nothing that a client says becomes part of a statement: all of it is parameters. Functions are
+named with their schema: the search_path is the database's, and a function of somebody's that fits better would run with
+the server's rights.
 
 Source: PostgreSQL, chapters "Row Security Policies" and "SAVEPOINT"; the realtime protocol, on private channels.
 """
@@ -31,14 +33,16 @@ _SAVEPOINT: Final = "SAVEPOINT asker"
 _BACK: Final = "ROLLBACK TO SAVEPOINT asker"
 _INSERT_PROBES: Final = """
     INSERT INTO realtime.messages (topic, extension, private)
-    SELECT topic, extension, true FROM unnest($1::text[]) topic CROSS JOIN unnest($2::text[]) extension
+    SELECT topic, extension, true FROM pg_catalog.unnest($1::text[]) topic
+    CROSS JOIN pg_catalog.unnest($2::text[]) extension
     RETURNING id::text, topic
 """
 # The role comes last: from there on the client's privileges count.
 _BECOME: Final = """
-    SELECT set_config('realtime.topic', $1, true), set_config('request.jwt.claims', $2, true),
-        set_config('request.jwt.claim.sub', $3, true), set_config('request.jwt.claim.role', $4, true),
-        set_config('request.headers', $5, true), set_config('role', $4, true)
+    SELECT pg_catalog.set_config('realtime.topic', $1, true), pg_catalog.set_config('request.jwt.claims', $2, true),
+        pg_catalog.set_config('request.jwt.claim.sub', $3, true),
+        pg_catalog.set_config('request.jwt.claim.role', $4, true),
+        pg_catalog.set_config('request.headers', $5, true), pg_catalog.set_config('role', $4, true)
 """
 _READ: Final = "SELECT extension FROM realtime.messages WHERE id = ANY ($1::uuid[])"
 _WRITE: Final = "INSERT INTO realtime.messages (topic, extension, private) VALUES ($1, $2, true)"

@@ -25,7 +25,7 @@ from pgcast.postgres.copyboth import CopyBoth
 from pgcast.postgres.publications import check_publications
 from pgcast.postgres.refusals import WAL_LEVEL_SQL, Names, quote_identifier, quote_literal, translate
 from pgcast.postgres.slots import PLUGIN, Slot, check_owner, check_slot_name, drop_slot, drop_slot_sql, find_slot
-from pgcast.postgres.timelines import identify_system, lacks
+from pgcast.postgres.timelines import fork_of, identify_system
 from pgcast.postgres.transcoding import Transcoder
 from pgcast.wal.envelope import status_update
 
@@ -213,12 +213,12 @@ class ReplicationSource:
 
     async def _start(self, connection: SqlConnection, after: Lsn, taken: Lsn) -> StreamStart:
         system, identity, slot = await within(_START_TIMEOUT_S, self._look(connection))
-        has_forked = False
+        forked_at = None
         if identity == self._identity and self._timeline is not None:
-            has_forked = await within(_START_TIMEOUT_S, lacks(connection, system, taken, self._timeline))
+            forked_at = await within(_START_TIMEOUT_S, fork_of(connection, system, taken, self._timeline))
         written_lsn = await within(_START_TIMEOUT_S, _written(connection))
         confirmed_lsn = await self._create_slot(connection) if slot is None else self._usable(slot).confirmed_lsn
-        if self._identity not in {None, identity} or has_forked:
+        if self._identity not in {None, identity} or forked_at is not None:
             after = NO_LSN  # it is a place in another history
         self._identity, self._timeline = identity, system.timeline
         self._copy = await within(_START_TIMEOUT_S, self._begin(connection, after))
@@ -238,7 +238,7 @@ class ReplicationSource:
             slot_created=slot is None,
             confirmed_lsn=confirmed_lsn,
             written_lsn=written_lsn,
-            has_forked=has_forked,
+            forked_at=forked_at,
         )
 
     async def _look(self, connection: SqlConnection) -> tuple[System, tuple[str, str], Slot | None]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from pgcast.model.lsn import parse_lsn
+from pgcast.model.lsn import NO_LSN, parse_lsn
 
 if TYPE_CHECKING:
     from pgcast.model.lsn import Lsn
@@ -43,27 +43,31 @@ async def identify_system(connection: SqlConnection) -> System:
     return System(str(identifier), int(timeline), parse_lsn(wal_end))
 
 
-async def lacks(connection: SqlConnection, system: System, lsn: Lsn, timeline: int) -> bool:
-    """Say whether a server lacks WAL below `lsn` that was read on a timeline.
+async def fork_of(connection: SqlConnection, system: System, lsn: Lsn, timeline: int) -> Lsn | None:
+    """Return up to where a server has the WAL below `lsn` that was read on a timeline; None if it has all of it.
 
     Args:
         connection: A replicating one, to the server.
         system: What the server says of itself.
         lsn: The place.
         timeline: On which it was read.
+
+    Returns:
+        Where it lacks some: the place where its own WAL goes on differently, or 0 if that cannot be told.
     """
-    if system.wal_end < lsn:
-        return True
+    has_so_much = system.wal_end >= lsn
     if system.timeline == timeline:
-        return False
+        return None if has_so_much else NO_LSN
     try:
         cursor = await connection.execute(f"TIMELINE_HISTORY {system.timeline}".encode())
     except psycopg.errors.UndefinedFile:
-        return True  # the first timeline has no history, and so no part in another one's
+        return NO_LSN  # the first timeline has no history, and so no part in another one's
     # As it was sent: versions differ in which type they call it.
     content = None if cursor.pgresult is None else cursor.pgresult.get_value(0, 1)
     switched_at = switch_point((content or b"").decode("utf-8", "replace"), timeline)
-    return switched_at is None or switched_at < lsn
+    if switched_at is None:
+        return NO_LSN
+    return None if has_so_much and switched_at >= lsn else min(switched_at, lsn)
 
 
 def switch_point(history: str, timeline: int) -> Lsn | None:

@@ -186,8 +186,8 @@ class Connection(asyncio.Protocol):
                 transport.write(content)
             except Exception:
                 # It would break off the flush, and with it what all others were to get.
-                log.exception("a connection cannot be written to and is ended", client=self.address)
                 transport.abort()
+                log.exception("a connection cannot be written to and is ended", client=self.address)
 
     def buffered_bytes(self) -> int:
         """Return what the kernel has not taken yet."""
@@ -332,17 +332,41 @@ def _refused(refusal: Refusal) -> Response:
     return Response(refusal.status, _REASONS.get(refusal.status, "Refused"), headers, refusal.body)
 
 
+class _Request(Protocol):
+    response_complete: bool
+
+
+class _Plain(Protocol):
+    """What uvicorn's plain HTTP connections have: the last request whose headers are complete, and the transport."""
+
+    cycle: _Request | None
+    transport: asyncio.Transport
+
+
 async def close_idle(connections: Collection[object], idle_s: float) -> None:
     """Close, for ever and now and then, what has been silent for too long; one timer for all connections.
 
     Args:
-        connections: All of the server's, plain HTTP ones among them: those are not ours to close.
+        connections: All of the server's, plain HTTP ones among them. Those end after a response by themselves, but not
+            where no request is ever complete.
         idle_s: For how long a client may be silent; 0 for ever.
     """
     loop = asyncio.get_running_loop()
+    unasked: dict[_Plain, tuple[_Request | None, float]] = {}  # the last request, and since when no other one followed
     while idle_s > 0:
         await asyncio.sleep(min(idle_s / 4, 5.0))
-        oldest_s = loop.time() - idle_s
+        now_s = loop.time()
+        before, unasked = unasked, {}
         for connection in list(connections):
-            if isinstance(connection, Connection) and connection.heard_at_s < oldest_s:
-                connection.close(CloseCode.SERVICE_RESTART, f"nothing heard for {idle_s:g} s")
+            if isinstance(connection, Connection):
+                if connection.heard_at_s < now_s - idle_s:
+                    connection.close(CloseCode.SERVICE_RESTART, f"nothing heard for {idle_s:g} s")
+                continue
+            plain = cast("_Plain", connection)
+            request = plain.cycle
+            if request is not None and not request.response_complete:
+                continue
+            last, since_s = before.get(plain, (request, now_s))
+            unasked[plain] = request, since_s if last is request else now_s
+            if unasked[plain][1] < now_s - idle_s:
+                plain.transport.abort()

@@ -28,6 +28,7 @@ class Progress:
         "_done_lsn",
         "_last_loose",
         "_last_message",
+        "_told",
         "commit_lsn",
         "ended",
         "index",
@@ -44,6 +45,7 @@ class Progress:
         # Of the transaction with this commit LSN, so many changes have been taken over; of later ones none.
         self._done_lsn = NO_LSN
         self._done_index = 0
+        self._told: tuple[Lsn, int] = (NO_LSN, 0)  # changes before this place were taken over in another history
         # The last message of a transaction, by the commit's LSN and its own; and the last one outside of all.
         self._last_message = (NO_LSN, NO_LSN)
         self._last_loose = NO_LSN
@@ -101,12 +103,24 @@ class Progress:
         """The connection broke: an open transaction will come again from its beginning. Twice is safe."""
         self._note_done()
 
-    def restart(self) -> None:
-        """Another history begins: nothing that was taken over counts any more."""
+    @property
+    def is_news(self) -> bool:
+        """Whether the open transaction's next change has not been taken over, not even in another history."""
+        return self.index >= self.skip and (self.commit_lsn, self.index) >= self._told
+
+    def restart(self, shared: Lsn = NO_LSN) -> None:
+        """Another history begins: of the changes that were taken over none counts any more.
+
+        Clients are told of that, and know repeated changes by their positions. Broadcasts have none.
+
+        Args:
+            shared: What commits below this place was the same in the other history: broadcasts of it are not news.
+        """
+        self._told = min(max(self._told, (self._done_lsn, self._done_index)), (shared, 0))
         self.received = self.commit_lsn = self.ended = self._done_lsn = NO_LSN
         self.index = self.skip = self._done_index = 0
-        self._last_message = (NO_LSN, NO_LSN)
-        self._last_loose = NO_LSN
+        self._last_message = min(self._last_message, (shared, NO_LSN))
+        self._last_loose = min(self._last_loose, Lsn(max(shared - 1, NO_LSN)))
 
     def _note_done(self) -> None:
         if self.commit_lsn > self._done_lsn:

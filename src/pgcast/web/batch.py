@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Errors: TypeAlias = "dict[str, list[str]]"
 
+MAX_MESSAGES: Final = 10_000
+"""Of one batch: to read more, and to tell what is wrong with each, would keep all others waiting."""
+
 _OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
@@ -28,6 +31,7 @@ WORDS: Final = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 _BLANK: Final = "can't be blank"
 _INVALID: Final = "is invalid"
+_TOO_MANY: Final = f"should have at most {MAX_MESSAGES} item(s)"
 _OTHER: Final = "\0"
 
 
@@ -80,6 +84,8 @@ def read_batch(body: bytes, max_payload_bytes: int) -> list[Entry] | dict[str, o
     if not found:
         is_blank = bytes(messages) == NULL or bytes(messages).startswith(b"[")
         return {"errors": {"messages": [_BLANK if is_blank else _INVALID]}}
+    if len(found) > MAX_MESSAGES:
+        return {"errors": {"messages": [_TOO_MANY]}}
     checked = [_entry(read_or(_FIELDS, raw, None), max_payload_bytes) for raw in found]
     entries = [entry for entry in checked if isinstance(entry, Entry)]
     if len(entries) < len(checked):

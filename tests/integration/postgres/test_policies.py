@@ -48,6 +48,20 @@ async def test_a_role_that_bypasses_policies_may_do_everything(private, policies
     assert left_behind(private) == 0
 
 
+async def test_a_function_that_somebody_put_into_the_search_path_is_not_called(private, policies):
+    private.execute("""
+        CREATE SEQUENCE calls;
+        CREATE FUNCTION unnest(texts text[]) RETURNS SETOF text LANGUAGE sql AS $$
+            SELECT nextval('public.calls')::text $$;
+        CREATE FUNCTION set_config(name text, value text, is_local boolean) RETURNS text LANGUAGE sql AS $$
+            SELECT nextval('public.calls')::text $$
+    """)
+    await policies.may_read(asker())
+    await policies.may_write(asker())
+
+    assert private.execute("SELECT is_called FROM calls") == [(False,)]
+
+
 async def test_each_right_is_its_own_policy(private, policies):
     private.execute("""
         CREATE POLICY a ON realtime.messages FOR SELECT TO authenticated USING (extension = 'broadcast');

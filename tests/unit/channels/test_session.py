@@ -496,6 +496,17 @@ def test_held_messages_are_bounded_in_bytes_too():
     ]
 
 
+def test_a_right_is_asked_also_where_its_first_use_is_a_long_message():
+    talk = Talk(max_held_bytes=100)
+    channel = talk.asks_to_join(ACKED)
+    talk.session.join_decided(channel, Outcome(rights=Rights(read_broadcasts=True)))
+
+    assert talk.says("broadcast", {"event": "x" * 100}) == [Ask(channel, Right.WRITE_BROADCASTS)]
+    assert told(talk.says("phx_leave")) == [error_reply("TooManyMessages: The channel still waits for a decision")]
+    publish, *_ = talk.session.right_decided(channel, Right.WRITE_BROADCASTS, is_allowed=True)
+    assert isinstance(publish, Publish)
+
+
 def test_a_token_that_cannot_be_held_is_not_replied_to_either():
     talk = Talk(max_held=0)
     talk.asks_to_join()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 
@@ -137,3 +138,18 @@ async def test_closing_closes_all():
     asked = authorization(policies)
     await asked.close()
     assert policies.is_closed
+
+
+async def test_many_topics_are_asked_about_some_at_a_time_so_that_others_need_not_wait_for_all():
+    policies = MemoryPolicies()
+    policies.writing["authenticated"] = EVERYTHING
+    policies.may_answer.clear()
+    topics = [f"room:{number}" for number in range(120)]
+    asking = asyncio.create_task(authorization(policies).may_publish(topics, ADA, {}))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(policies.asked) == 50
+    policies.may_answer.set()
+
+    assert await asking == set(topics)
+    assert len(policies.asked) == 120

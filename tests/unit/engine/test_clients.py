@@ -16,7 +16,7 @@ from fix_clock import Clock
 from pgcast.changes.payload import Payloads
 from pgcast.engine.acknowledged import Identity
 from pgcast.engine.backoff import Backoff
-from pgcast.engine.clients import JOIN_S, LIMITED_BYTES, UNREAD, Client
+from pgcast.engine.clients import JOIN_S, LIMITED_BYTES, UNREAD, UNREAD_S, Client
 from pgcast.engine.hub import HubLimits
 from pgcast.engine.node import Node, NodeLimits
 from pgcast.frames.codec import serializer_for
@@ -296,10 +296,35 @@ async def test_a_dead_connection_leaves_at_once(rig: Rig):
     assert rig.node.rooms.presence_count == 0
 
 
-async def test_who_asks_and_does_not_read_the_answers_is_sent_away(rig: Rig):
+async def test_who_asks_and_does_not_read_the_answers_for_a_while_is_sent_away(rig: Rig):
     await rig.join()
     rig.outlet.is_paused = True
     rig.outlet._buffered = 5 << 20
+    rig.push("presence", {"event": "untrack"})
+    await rig.clock.advance(UNREAD_S - 1, step_s=1)
+    rig.push("presence", {"event": "untrack"})
+    assert rig.outlet.closed is None
+    await rig.clock.advance(2, step_s=1)
+    rig.push("presence", {"event": "untrack"})
+    assert rig.outlet.closed == (1013, UNREAD)
+
+
+async def test_who_has_read_meanwhile_has_the_same_patience_again(rig: Rig):
+    await rig.join()
+    for _ in range(3):
+        rig.outlet.is_paused = True
+        rig.outlet._buffered = 5 << 20
+        rig.push("presence", {"event": "untrack"})
+        rig.outlet.drain()
+        rig.client.resumed()
+        await rig.clock.advance(UNREAD_S / 2, step_s=1)
+    assert rig.outlet.closed is None
+
+
+async def test_there_is_a_bound_to_what_is_unread(rig: Rig):
+    await rig.join()
+    rig.outlet.is_paused = True
+    rig.outlet._buffered = 33 << 20
     rig.push("presence", {"event": "untrack"})
     assert rig.outlet.closed == (1013, UNREAD)
 

@@ -72,6 +72,21 @@ async def test_a_payload_over_the_limit_is_dropped(rig: Rig, capsys: pytest.Capt
     assert "PGCAST_MAX_PAYLOAD_KB" in capsys.readouterr().out
 
 
+async def test_a_message_of_any_length_is_remembered_for_those_who_join_just_now(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+):
+    rig = Rig(max_payload_bytes=0)
+    rig.write("1", xid=70)
+    rig.write(f'"{"x" * (5 << 20)}"', xid=71)
+    with rig.broadcasts.collecting("room") as collection:
+        (found,) = collection.unseen_by(Snapshot(70, 70, frozenset(), NO_LSN))
+    assert found.size_bytes > 5 << 20
+    rig.write("2", xid=72)
+    with rig.broadcasts.collecting("room") as collection:
+        assert [one.payload for one in collection.unseen_by(Snapshot(70, 70, frozenset(), NO_LSN))] == [b"2"]
+    assert "could not be passed on" not in capsys.readouterr().out
+
+
 async def test_no_limit_is_written_as_zero(clock: Clock):
     rig = Rig(max_payload_bytes=0)
     rig.write(f'"{"x" * 10_000}"')

@@ -53,3 +53,27 @@ def test_a_clock_that_was_set_forward_loses_nothing():
         expiries.watch(number, float(number))
 
     assert expiries.take_expired(1e9) == list(range(1000))
+
+
+def test_nothing_stays_of_what_was_forgotten_long_before_its_time():
+    expiries: Expiries[str] = Expiries()
+    expiries.watch("b", 900.0)
+    for second in range(10_000):
+        expiries.watch("a", 1_000_000.0 + second)
+
+    assert len(expiries._by_second) == 2
+    assert len(expiries._seconds) < 1100
+    assert expiries.take_expired(900.0) == ["b"]
+    assert expiries.take_expired(1_009_998.0) == []
+    assert expiries.take_expired(1_009_999.0) == ["a"]
+
+
+def test_a_second_that_is_watched_again_is_told_once():
+    expiries: Expiries[str] = Expiries()
+    expiries.watch("a", 10.0)
+    expiries.forget("a")
+    expiries.watch("a", 10.0)
+    expiries.watch("b", 10.0)
+
+    assert expiries.take_expired(10.0) == ["a", "b"]
+    assert expiries.take_expired(20.0) == []

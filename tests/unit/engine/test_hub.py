@@ -159,6 +159,29 @@ async def test_a_member_that_the_window_has_passed_is_closed_with_a_reason():
     assert len(quick.positions) == 28
 
 
+async def test_who_was_sent_away_may_leave_last_and_after_others_have_come():
+    hub, slow, quick, late = make_hub(ring_bytes=1000, window_bytes=2000), *(MemoryOutlet() for _ in range(3))
+    join(hub, slow)
+    join(hub, quick)
+    await turn()
+    slow.is_paused = True
+    for commit_lsn in range(200, 3000, 100):
+        publish(hub, commit_lsn)
+    slow.drain()
+    hub.resumed(slow)
+    await turn()
+    assert slow.closed is not None
+    hub.gone(quick)
+    join(hub, late)
+    await turn()
+    hub.gone(slow)
+    join(hub, late)
+    await turn()
+    assert (hub.member_count, hub.group_count) == (2, 1)
+    publish(hub, 3000)
+    assert late.positions == [(3000, 0)] * 2
+
+
 async def read_all(hub: Hub, *outlets: MemoryOutlet) -> None:
     """Take what is written, again and again, until nothing more comes."""
     await turn()
@@ -280,6 +303,52 @@ async def test_who_leaves_between_two_slices_gets_nothing_more():
     hub.leave(members[-1])
     await turn()
     assert outlets[-1].writes == []
+
+
+async def join_two_channels_each(hub: Hub, count: int) -> tuple[list[MemoryOutlet], list[Member]]:
+    outlets = [MemoryOutlet() for _ in range(count)]
+    members = [join(hub, outlet, topic) for outlet in outlets for topic in ("realtime:a", "realtime:b")]
+    await turn()
+    return outlets, members
+
+
+async def test_connections_with_several_channels_are_written_to_in_slices_too():
+    hub = make_hub()
+    outlets, _ = await join_two_channels_each(hub, 1500)
+    publish(hub, 100)
+    most = 0
+    while hub.flusher.is_writing:
+        before = sum(len(outlet.writes) for outlet in outlets)
+        await asyncio.sleep(0)
+        most = max(most, sum(len(outlet.writes) for outlet in outlets) - before)
+    assert most <= 1000
+    assert [len(outlet.writes) for outlet in outlets] == [1] * 1500
+    assert all(len(outlet.messages) == 2 for outlet in outlets)
+
+
+async def test_who_leaves_one_of_its_channels_between_two_slices_gets_nothing_more_there():
+    hub = make_hub()
+    outlets, members = await join_two_channels_each(hub, 1500)
+    publish(hub, 100)
+    await asyncio.sleep(0)
+    assert hub.flusher.is_writing
+    hub.leave(members[-2])
+    await turn()
+    assert [message[2] for message in outlets[-1].messages] == ["realtime:b"]
+
+
+async def test_a_connection_with_several_channels_that_pauses_between_two_slices_gets_them_later():
+    hub = make_hub()
+    outlets, _ = await join_two_channels_each(hub, 1500)
+    publish(hub, 100)
+    await asyncio.sleep(0)
+    last = outlets[-1]
+    last.is_paused = True
+    await turn()
+    assert last.writes == []
+    last.drain()
+    hub.resumed(last)
+    assert last.positions == [(100, 0), (100, 0)]
 
 
 async def test_reading_pauses_when_nobody_of_a_group_is_level_and_goes_on_when_the_fastest_is():

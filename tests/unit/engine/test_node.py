@@ -126,6 +126,32 @@ async def test_a_lost_slot_is_told_to_every_channel_that_gets_changes(node: Node
     assert payload["oldest"] == f"{node.pipeline.epoch}-{900:016x}-00000000"
 
 
+class BrokenOutlet(MemoryOutlet):
+    """Takes a reply and a state, and nothing after them."""
+
+    def write(self, content: bytes) -> None:
+        super().write(content)
+        if len(self.writes) > 3:
+            raise RuntimeError("cannot be written to")
+
+
+async def test_a_client_that_fails_keeps_nothing_from_the_others(
+    node: Node, source: MemorySource, clock: Clock, capsys: pytest.CaptureFixture[str]
+):
+    outlets = [BrokenOutlet(), MemoryOutlet()]
+    for outlet in outlets:
+        node.connect(serializer_for("2.0.0"), outlet).receive_text(JOIN)
+    await clock.settle()
+    source.next_start = {**source.next_start, "slot_created": True}
+    source.break_off(SlotLost("gone"))
+    await clock.advance(1.2)
+    assert outlets[1].messages[-1][4]["code"] == "GapDetected"
+    assert outlets[1].closed is None
+    assert outlets[0].closed is not None
+    assert outlets[0].closed[0] == 1011
+    assert "a client failed" in capsys.readouterr().out
+
+
 async def test_stopping_ends_the_stream_and_the_questions(source: MemorySource, clock: Clock):
     catalog = MemoryCatalog()
     node = make_node(source, catalog)

@@ -146,14 +146,14 @@ async def test_a_server_that_lacks_what_was_delivered_is_a_gap_for_everybody(rig
         *pgoutput.transaction(100, 1), *pgoutput.transaction(200, 2), pgoutput.begin(300), pgoutput.insert(3)
     )
     await rig.clock.settle()
-    rig.source.next_start = {**rig.source.next_start, "has_forked": True, "confirmed_lsn": Lsn(50)}
+    rig.source.next_start = {**rig.source.next_start, "forked_at": Lsn(0), "confirmed_lsn": Lsn(50)}
     rig.source.break_off(StreamEnded("failed over"))
     await rig.clock.advance(1.1)
     assert rig.source.taken == [1, 301]
     assert len(rig.losses) == 1
     assert rig.hub.readers.passed_lsn == NO_LSN
     # What the new server wrote in place of it is delivered, and whoever names a place in the old history is told.
-    rig.source.next_start["has_forked"] = False
+    rig.source.next_start["forked_at"] = None
     rig.source.send(*pgoutput.transaction(150, 1), *pgoutput.transaction(290, 2))
     await rig.clock.settle()
     assert rig.taken_over == [(150, 0), (290, 0)]

@@ -53,7 +53,10 @@ async def test_a_role_that_does_not_exist_is_an_error_and_not_kept():
     for _ in range(2):
         with pytest.raises(BindingError, match='role "nobody" does not exist'):
             await rig.privileges.narrowed("nobody", [TODOS])
+    together = [rig.privileges.narrowed("nobody", [TODOS]) for _ in range(2)]
+    assert {type(one) for one in await asyncio.gather(*together, return_exceptions=True)} == {BindingError}
     assert rig.sights.roles == {}
+    assert rig.sights.sight("nobody", TODOS_OID) is None
 
 
 async def test_a_role_that_was_dropped_sees_nothing_any_more_and_is_still_counted():

@@ -76,6 +76,17 @@ async def test_a_stream_that_does_not_move_is_not_waited_for_for_ever(rig: Rig, 
     assert await taking == ["1"]
 
 
+async def test_however_many_wait_for_the_stream_postgres_is_asked_a_hundred_times_a_second(rig: Rig, clock: Clock):
+    rig.store.seen = Snapshot(3, 3, frozenset(), Lsn(100))
+    rig.pipeline.health.is_streaming = True
+    taking = [asyncio.create_task(rig.take()) for _ in range(200)]
+    await clock.advance(0.1, step_s=0.005)
+    assert 5 <= len(rig.source.statuses) <= 11
+    rig.passed = Lsn(100)
+    await clock.advance(0.1)
+    assert all(one.done() for one in taking)
+
+
 async def test_a_database_that_is_away_is_told(rig: Rig):
     rig.store.failure = DatabaseError("away")
     with pytest.raises(DatabaseError):

@@ -216,6 +216,18 @@ async def test_who_is_passed_by_the_ring_is_cut_off_and_the_others_go_on(clock: 
     assert rig.rooms.member_count == 1
 
 
+async def test_what_one_that_was_cut_off_still_sends_reaches_all_others(clock: Clock):
+    rig = Rig(clock, ring_bytes=100)
+    slow, quick = rig.enter(high_bytes=10), rig.enter()
+    for number in range(8):
+        rig.publish(number)
+        await rig.turn()
+    assert outlet(slow).closed is not None
+    assert rig.publish(8, skip=slow) == [1]
+    await rig.turn()
+    assert got(quick) == list(range(9))
+
+
 async def test_who_resumes_too_late_is_cut_off(clock: Clock):
     rig = Rig(clock)
     slow, _ = rig.enter(high_bytes=10), rig.enter()
@@ -383,3 +395,19 @@ async def test_the_same_name_with_another_privacy_is_another_room(rig: Rig):
     rig.rooms.track(private, "ada", b"")
     await rig.turn()
     assert events(public) == []
+
+
+async def test_a_change_that_cannot_be_told_breaks_its_own_room_alone(rig: Rig, capsys: pytest.CaptureFixture[str]):
+    broken, sound = rig.enter(), rig.enter(RoomKey("u", is_private=False))
+    for member in (broken, sound):
+        rig.rooms.watch(member)
+    for _ in range(2):
+        rig.rooms.track(broken, "no text: \ud800", b"")
+        rig.rooms.track(sound, "sound", b"")
+        await rig.turn()
+        assert events(sound)[-1] == "presence_diff"
+        rig.rooms.untrack(broken)
+        rig.rooms.untrack(sound)
+    assert outlet(broken).closed is not None, "it missed a change, and must be told"
+    assert outlet(sound).closed is None
+    assert "could not be told" in capsys.readouterr().out

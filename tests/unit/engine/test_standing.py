@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from pgcast.frames.codec import serializer_for
 from pgcast.model.claims import Claims
 from pgcast.model.errors import ConnectionFailed, KeySetUnavailable, PoliciesUnavailable
 from pgcast.model.sight import Sight
+from pgcast.model.snapshot import Snapshot
 
 SECRET = "a secret of more than thirty-two characters"
 NOW = 1_800_000_000.0
@@ -258,6 +260,16 @@ async def test_a_right_that_was_being_asked_is_the_new_token_s(rig: Rig):
     assert rig.news() == [("phx_reply", "ok")]
 
 
+async def test_a_bad_token_among_what_was_held_for_a_join_leaves_nothing_behind_it_unanswered(rig: Rig):
+    rig.push("phx_join", {"config": {"postgres_changes": [TODOS], "broadcast": {"ack": True}}})
+    rig.push("access_token", {"access_token": token(lives_s=-5)})
+    rig.push("broadcast", BROADCAST, ref="2")
+    await rig.clock.settle()
+    answered = [message[1] for message in rig.outlet.messages if message[3] == "phx_reply"]
+    assert answered == ["1", "2"]
+    assert ENDED in [event for event, _ in rig.news()]
+
+
 async def test_policies_that_cannot_be_asked_for_a_new_token_break_the_channel(rig: Rig):
     rig.policies.reading["ada"] = READS
     await rig.join(private=True)
@@ -333,6 +345,30 @@ async def test_bindings_go_on_with_the_rights_of_a_new_token(rig: Rig):
     assert rig.node.hub.member_count == 1
 
 
+async def test_a_new_token_counts_that_comes_while_bindings_are_checked_that_were_late(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+):
+    rig.catalog.failure = ConnectionFailed("away")
+    await rig.join(TODOS)
+    rig.catalog.failure = None
+    is_over = asyncio.Event()
+    ask = rig.catalog.snapshot
+
+    async def ask_slowly() -> Snapshot:
+        await is_over.wait()
+        return await ask()
+
+    monkeypatch.setattr(rig.catalog, "snapshot", ask_slowly)
+    await rig.clock.advance(2.1)
+    await rig.renew(token("bob"))
+    is_over.set()
+    await rig.clock.advance(2.1)
+    rig.news()
+    await rig.commit(100, 1)
+    ((_, change),) = rig.news()
+    assert change["record"] == {"id": 1}
+
+
 async def test_bindings_of_a_role_that_does_not_exist_are_given_up(rig: Rig):
     await rig.join(TODOS)
     rig.news()
@@ -372,3 +408,17 @@ async def test_a_connection_that_is_gone_leaves_nothing_behind(rig: Rig):
     await rig.clock.settle()
     assert len(rig.node._expiries) == 0
     assert rig.node.rooms.member_count == 0
+    await rig.clock.settle()
+    assert len(rig.node._expiries) == 0
+    assert rig.node.rooms.member_count == 0
+
+
+async def test_a_token_of_another_role_that_follows_a_join_at_once_counts_for_its_bindings(rig: Rig):
+    rig.push("phx_join", {"config": {"postgres_changes": [TODOS], "presence": {"enabled": False}}})
+    rig.push("access_token", {"access_token": token("bob")})
+    await rig.clock.settle()
+    await rig.clock.settle()
+    rig.news()
+    await rig.commit(100, 1)
+    ((_, change),) = rig.news()
+    assert change["record"] == {"id": 1}

@@ -78,3 +78,29 @@ def test_the_budget_forgets_ticks_that_their_ring_has_dropped():
         ring.clear()
     assert budget.total_bytes == 0
     assert len(budget._order) <= 1
+
+
+def test_the_budget_remembers_no_more_ticks_than_are_held():
+    budget = RingBudget(1 << 20)
+    needed, busy = Ring(1 << 20, budget), Ring(1 << 20, budget)
+    needed.append((b"somebody needs this for long",), 0, 0)
+    for _ in range(5000):
+        busy.append((b"nobody is behind",), 0, 0)
+        busy.clear()
+    assert len(budget._order) < 1100
+    assert needed.holds(0)
+
+
+def test_over_the_budget_the_oldest_tick_goes_also_after_many_that_are_gone():
+    budget = RingBudget(3000)
+    needed, busy = Ring(1 << 20, budget), Ring(1 << 20, budget)
+    needed.append((b"x" * 1000,), 0, 0)
+    for _ in range(1500):
+        busy.append((b"y",), 0, 0)
+        busy.clear()
+    for _ in range(2):
+        busy.append((b"y" * 1000,), 0, 0)
+    assert needed.holds(0)
+    busy.append((b"y" * 1000,), 0, 0)
+    assert not needed.holds(0)
+    assert budget.total_bytes == 3000

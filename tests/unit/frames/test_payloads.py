@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pgcast.frames.message import BinaryPayload
-from pgcast.frames.payloads import JoinRequest, PresenceRequest, Replay, read_join, read_presence
+from pgcast.frames.payloads import MAX_TIME_MS, JoinRequest, PresenceRequest, Replay, read_join, read_presence
 from pgcast.model.errors import FrameError
 
 
@@ -122,6 +122,11 @@ def test_the_limit_of_a_replay_is_kept_within_bounds(asked, limit):
 def test_a_replay_that_cannot_be_read_is_told_from_none(replay):
     request = join_with(broadcast={"replay": replay})
     assert (request.replay, request.has_bad_replay) == (None, True)
+
+
+@pytest.mark.parametrize(("since", "since_ms"), [(-(10**20), 0), (10**400, MAX_TIME_MS), (MAX_TIME_MS, MAX_TIME_MS)])
+def test_the_time_of_a_replay_is_one_that_postgres_knows(since, since_ms):
+    assert join_with(broadcast={"replay": {"since": since}}).replay == Replay(since_ms, 25)
 
 
 def test_a_replay_of_null_is_none():

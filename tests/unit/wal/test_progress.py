@@ -103,3 +103,46 @@ def test_messages_outside_of_transactions_are_known_by_their_place():
     progress.restart()
     assert progress.take_message(Lsn(5), None)
     assert progress.take_message(Lsn(5), Lsn(6))
+
+
+def test_broadcasts_that_two_histories_share_are_not_news_in_the_second_one():
+    progress = Progress()
+    for commit_lsn in (100, 200):
+        progress.begin(Lsn(commit_lsn))
+        assert progress.take_message(Lsn(commit_lsn - 5), Lsn(commit_lsn))
+        assert progress.is_news
+        progress.index += 2
+        progress.commit(Lsn(commit_lsn + 8))
+    assert progress.take_message(Lsn(210), None)
+    progress.restart(Lsn(150))
+
+    def again(commit_lsn: int) -> tuple[bool, bool]:
+        progress.begin(Lsn(commit_lsn))
+        found = progress.take_message(Lsn(commit_lsn - 5), Lsn(commit_lsn)), progress.is_news
+        progress.index += 1
+        progress.commit(Lsn(commit_lsn + 8))
+        return found
+
+    assert progress.skip == 0, "changes carry their position"
+    assert [again(at) for at in (100, 140, 150, 160)] == [(False, False), (False, False), (True, True), (True, True)]
+    assert not progress.take_message(Lsn(149), None)
+    assert progress.take_message(Lsn(150), None)
+
+
+def test_of_what_was_not_taken_over_before_the_histories_part_all_is_news():
+    progress = Progress()
+    progress.begin(Lsn(100))
+    progress.index = 2
+    progress.break_off()
+    progress.restart(Lsn(150))
+    progress.begin(Lsn(100))
+    found = []
+    for _ in range(4):
+        found.append(progress.is_news)
+        progress.index += 1
+    assert found == [False, False, True, True]
+    progress.begin(Lsn(140))
+    assert progress.is_news
+    progress.restart()
+    progress.begin(Lsn(50))
+    assert progress.is_news

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pgcast.web.batch import Entry, blank, read_batch
+from pgcast.web.batch import MAX_MESSAGES, Entry, blank, read_batch
 
 ID = "6f1c0b2e-54a1-4a51-9c39-0e6f0c8f9a11"
 HI = {"topic": "room:7", "event": "hi", "payload": {"x": 3}}
@@ -63,6 +63,12 @@ def test_one_wrong_message_refuses_all_and_says_which(message: object, errors: d
 def test_a_payload_over_the_limit_is_refused():
     assert errors_of({**HI, "payload": {"x": "12345"}}, limit=13) == {"payload": ["Payload size exceeds tenant limit"]}
     assert len(batch_of(HI, limit=8)) == 1
+
+
+def test_there_is_a_bound_to_the_messages_and_so_to_the_errors_that_are_told():
+    body = b'{"messages":[%b]}' % b",".join([b"{}"] * (MAX_MESSAGES + 1))
+    assert read_batch(body, 0) == {"errors": {"messages": ["should have at most 10000 item(s)"]}}
+    assert len(batch_of(*[HI] * MAX_MESSAGES)) == MAX_MESSAGES
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"messages":null}', b'{"messages":[]}', b'{"messages":[ ]}'])
