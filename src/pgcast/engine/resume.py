@@ -5,7 +5,7 @@ of its join), when it resumes from a position or a time, or when it was so slow 
 When it has read all there is, and its group has nothing pending, it is level: from then on it shares the group's ticks.
 
 Members of a group whose filters need answers of Postgres' are never level. They share what the first of them has read:
-one match, one set of frames, for as many as come to the same place.
+one match, one set of frames, for as many as come to the same place. What is of other tables they do not even look at.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ class Readers:
         """Begin to serve a member from the window."""
         member.reading = reading
         member.group.reading[member] = None
+        member.group.has_idle = True
         if member.group.scan is None:
             member.group.scan = Scan(member.group.signature.entries, self.ask)
         self._members[member] = None
@@ -88,6 +89,17 @@ class Readers:
         member.reading = None
         member.group.reading.pop(member, None)
         self._members.pop(member, None)
+
+    def restart(self) -> None:
+        """Another history begins: what members know of the old one says nothing of this one.
+
+        Its LSNs and transaction ids may come again. So who joined just before gets more, never less.
+        """
+        self.passed_lsn = NO_LSN
+        for member in self._members:
+            if member.reading is not None:
+                member.reading.rules = None
+                member.reading.until = NO_LSN
 
     def passed(self, lsn: Lsn) -> None:
         """Note that everything that commits below `lsn` is in the window."""
@@ -105,7 +117,7 @@ class Readers:
         furthest: dict[Group, int] = {}
         for member in self._members:
             group, reading = member.group, member.reading
-            if reading is None:
+            if reading is None or (group.asks and reading.at > group.concerned_at):
                 continue
             if not member.outlet.is_paused:
                 needed[group] = min(reading.at, needed.get(group, reading.at))
@@ -138,6 +150,12 @@ class Readers:
 
     def _advance(self, member: Member, reading: Reading) -> bool:
         """Serve one chunk; say whether there may be more."""
+        group = member.group
+        if group.asks and reading.at > group.concerned_at:
+            reading.at = self._window.end
+            group.has_idle = True
+            self._has_read_all(member, reading)
+            return False
         if reading.at < self._window.start:
             self.stop(member)
             member.outlet.close(1013, FELL_OUT)
@@ -151,7 +169,8 @@ class Readers:
         if chunk is None:
             if place in self._waiting:
                 return False
-            changes = self._window.changes_from(reading.at, _CHUNK_CHANGES)
+            count = min(_CHUNK_CHANGES, group.concerned_at + 1 - reading.at) if group.asks else _CHUNK_CHANGES
+            changes = self._window.changes_from(reading.at, count)
             if not changes:
                 self._has_read_all(member, reading)
                 return False
@@ -162,6 +181,7 @@ class Readers:
             member.outlet.write(piece)
         has_moved = chunk.end > reading.at
         reading.at = chunk.end
+        group.has_idle = group.has_idle or reading.at > group.concerned_at
         return has_moved
 
     def _read(self, member: Member, reading: Reading, changes: Sequence[Change]) -> Chunk:
