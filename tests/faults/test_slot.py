@@ -9,6 +9,7 @@ import signal
 import time
 import urllib.error
 import urllib.request
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -76,6 +77,36 @@ async def test_a_slot_dropped_while_the_server_was_away_is_made_anew_and_the_gap
         await gap(client)
         published.execute("insert into todos values (3, 'live')")
         assert (await client.change())["data"]["record"]["id"] == 3
+
+
+@pytest.mark.postgres(11, why="pg_replication_slot_advance came with version 11")
+async def test_a_slot_that_somebody_else_has_consumed_meanwhile_is_a_gap_that_is_told(node: Node, published: Database):
+    """As when a second server takes the slot over while the first one's network is away."""
+    slot = node.environment["SLOT_NAME"]
+
+    def is_free() -> bool:
+        return not published.execute(f"select active from pg_replication_slots where slot_name = '{slot}'")[0][0]
+
+    async with RealtimeClient(node.url) as client:
+        await client.join("realtime:room", TODOS)
+        published.execute("insert into todos values (1, 'x')")
+        position = (await client.change())["data"]["position"]
+        os.kill(node.pid, signal.SIGSTOP)
+        try:
+            published.execute(
+                f"select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = '{slot}'"
+            )
+            await eventually(is_free)
+            published.execute("insert into todos values (2, 'lost')")
+            published.execute(f"select pg_replication_slot_advance('{slot}', pg_current_wal_lsn())")
+        finally:
+            os.kill(node.pid, signal.SIGCONT)
+        await gap(client)
+        published.execute("insert into todos values (3, 'live')")
+        assert (await client.change())["data"]["record"]["id"] == 3
+    async with RealtimeClient(node.url) as client:
+        await client.join("realtime:room", {**TODOS, "since": position}, subscribed=False)
+        await gap(client)
 
 
 @pytest.mark.postgres(13, why="max_slot_wal_keep_size came with version 13")
@@ -213,15 +244,18 @@ async def test_over_the_limit_the_window_is_given_up_first(own_cluster: ClusterF
     assert "made anew" not in node.log()
 
 
+@pytest.mark.parametrize(
+    ("names", "application_name"), [("*", "pgcast"), ('FIRST 1 ("Web.Shop (1)", other)', "web.shop (1)")]
+)
 async def test_commits_do_not_hang_where_everybody_counts_as_a_standby(
-    own_cluster: ClusterFactory, start_node: NodeFactory
+    own_cluster: ClusterFactory, start_node: NodeFactory, names: str, application_name: str
 ):
     cluster = own_cluster()
     prepare(cluster)
-    node = start_node(cluster.dsn())
+    node = start_node(f"{cluster.dsn()}&application_name={quote(application_name)}")
     async with RealtimeClient(node.url) as client:
         await client.join("realtime:room", TODOS)
-        execute(cluster, "alter system set synchronous_standby_names = '*'", "select pg_reload_conf()")
+        execute(cluster, f"alter system set synchronous_standby_names = '{names}'", "select pg_reload_conf()")
         await eventually(lambda: "synchronous standby" in node.log())
         started = time.monotonic()
         await asyncio.to_thread(execute, cluster, "insert into todos values (1, 'x')")

@@ -17,7 +17,7 @@ from pgcast.model.relation import Table
 from pgcast.model.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pgcast.model.messages import DatabaseMessage
     from pgcast.model.relation import Relation, TypeShape
@@ -117,6 +117,9 @@ class MemoryCatalog:
         roles: The roles that exist, and what they see of which table.
         fingerprint: Of the roles.
         partitions: What is attached.
+        gone: The OIDs of tables that were dropped.
+        alteration: What has become of all others, if anything.
+        compared: How many tables were compared, in all.
     """
 
     def __init__(self) -> None:
@@ -128,11 +131,25 @@ class MemoryCatalog:
         self.roles: dict[str, dict[int, Sight]] = {}
         self.fingerprint = "1"
         self.partitions: frozenset[tuple[int, int, int]] = frozenset()
+        self.gone: set[int] = set()
+        self.alteration: Callable[[Table], Table] | None = None
+        self.compared = 0
 
     async def describe(self, relation: Relation) -> Table:
         self.described.append(relation.name)
         shapes = [builtin_shape(column.type_oid) for column in relation.columns]
         return Table(relation, tuple(shape for shape in shapes if shape is not None), (0,))
+
+    async def altered(self, tables: Collection[Table]) -> Mapping[int, Table | None]:
+        await self._answer()
+        self.compared += len(tables)
+        altered: dict[int, Table | None] = {}
+        for table in tables:
+            if table.relation.oid in self.gone:
+                altered[table.relation.oid] = None
+            elif self.alteration is not None:
+                altered[table.relation.oid] = self.alteration(table)
+        return altered
 
     async def snapshot(self) -> Snapshot:
         await self._answer()

@@ -112,6 +112,8 @@ class Group:
         selects: The columns that each binding selects, by its id; None where none selects any.
         has_one_view: Whether a change is one message for all its bindings, in today's protocol.
         asks: Whether some filter needs answers of Postgres': then all members read the window, and none is ever level.
+        concerned_at: Where it asks: the number, in the window, of the last change that may concern it.
+        has_idle: Whether some member that reads the window may have come past that change.
         scan: What tests changes for members that read the window; made by the first of them.
         is_exempt: Whether it has held the stream up for as long as it may, and nobody has been level since.
         is_stalled: Whether it held the stream up and nobody took anything, nor has since.
@@ -122,6 +124,8 @@ class Group:
         "_parts",
         "asks",
         "behind",
+        "concerned_at",
+        "has_idle",
         "has_one_view",
         "is_exempt",
         "is_legacy",
@@ -147,6 +151,8 @@ class Group:
         self.selects: dict[int, tuple[str, ...]] | None = selects or None
         self.has_one_view = not selects and not signature.is_legacy and not signature.max_bytes
         self.asks = any(entry.asks for entry in signature.entries)
+        self.concerned_at = _ANY_NUMBER  # until who makes the group knows better
+        self.has_idle = True
         self.scan: Scan | None = None
         self.level: dict[Member, None] = {}
         self.behind: dict[Member, None] = {}
@@ -163,6 +169,16 @@ class Group:
     def is_empty(self) -> bool:
         """Whether the last member has left."""
         return not (self.level or self.behind or self.reading)
+
+    # fast path: per change that concerns a group that asks
+    def note_concern(self, number: int) -> None:
+        """Note that a change may concern it; those who had read past the last such change may pass over all between."""
+        if self.has_idle:
+            for member in self.reading:
+                if member.reading is not None and member.reading.at > self.concerned_at:
+                    member.reading.at = number
+            self.has_idle = False
+        self.concerned_at = number
 
     def concerned(self, change: Change) -> tuple[int, ...]:
         """Return the ids of the bindings to the change's table and kind, whatever their filters say."""
@@ -225,6 +241,8 @@ class Group:
         self._parts[key] = parts
         return parts
 
+
+_ANY_NUMBER = 1 << 62
 
 # A channel of n bindings has up to 2**n sets of ids.
 _MAX_PARTS = 1000

@@ -24,7 +24,7 @@ from pgcast.model.change import Kind
 from pgcast.model.served import ServedTopics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pgcast.changes.payload import Payloads
     from pgcast.engine.groups import Reading, Signature
@@ -84,6 +84,8 @@ class Hub:
         self._leaving: Index[Group] = Index()  # of the entries that want to know when a row leaves
         self._tells_left = False  # whether there is one
         self._unfiltered: Index[Group] = Index()  # of the filtered entries of roles: errors pass by the filters
+        self._asking: Index[Group] = Index()  # of all entries of groups that ask Postgres, without their filters
+        self._asks = False  # whether there is one
         self._groups: dict[Signature, Group] = {}
         self._members: dict[Outlet, dict[Member, None]] = {}
 
@@ -118,6 +120,8 @@ class Hub:
             self._publish_others(change, judgement, matched)
         if self._tells_left and change.kind is Kind.UPDATE:
             self._publish_left(change, judgement)
+        if self._asks:
+            self._note_concerned(change)
         if self.sinks.is_used:
             self.sinks.take(change)
 
@@ -163,6 +167,12 @@ class Hub:
             if group not in told and access.refuses(change.kind):
                 self._add(group, views, group.concerned(change), access)
 
+    def _note_concerned(self, change: Change) -> None:
+        """Have those look at a change in the window who have to ask Postgres whether they want it."""
+        number = self.window.end - 1
+        for group, _ in self._asking.match(change):
+            group.note_concern(number)
+
     def _publish_left(self, change: Change, judgement: Judgement) -> None:
         """Tell those whose filter a row has left by an UPDATE, if they want to know."""
         views = Views(self._payloads, change, as_text=self._limits.legacy_as_text)
@@ -206,7 +216,11 @@ class Hub:
         if group is None:
             group = Group(signature, serializer, Ring(self._limits.ring_bytes, self.budget))
             self._groups[signature] = group
-            if not group.asks:
+            if group.asks:
+                group.concerned_at = self.window.end - 1  # of what is there already nobody knows
+                self._asking.add(group, _without_filters(signature.entries))
+                self._asks = True
+            else:
                 self._index.add(group, signature.entries)
                 self._unfiltered.add(group, _unfiltered(signature))
                 self._leaving.add(group, _leaving(signature))
@@ -234,7 +248,10 @@ class Hub:
             self.hold.release(group)
         # Who was sent away for being slow is in none of its sets, and may leave after the group was forgotten.
         if group.is_empty and self._groups.get(group.signature) is group:
-            if not group.asks:
+            if group.asks:
+                self._asking.remove(group, _without_filters(group.signature.entries))
+                self._asks = bool(self._asking)
+            else:
                 self._index.remove(group, group.signature.entries)
                 self._unfiltered.remove(group, _unfiltered(group.signature))
                 self._leaving.remove(group, _leaving(group.signature))
@@ -327,4 +344,8 @@ def _unfiltered(signature: Signature) -> tuple[Entry, ...]:
     """Return the filtered entries of a role without their filters; those that have none are in the index as it is."""
     if signature.role is None:
         return ()
-    return tuple(replace(entry, conditions=()) for entry in signature.entries if entry.conditions)
+    return _without_filters(entry for entry in signature.entries if entry.conditions)
+
+
+def _without_filters(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    return tuple(replace(entry, conditions=()) for entry in entries)

@@ -211,12 +211,7 @@ def start_of(
             rules.pop(entry_id, None)
             continue
         at = min(at, number)
-        if since.position is not None:
-            rules[entry_id] = _After(since.position.commit_lsn, since.position.index)
-        elif number < window.end:
-            rules[entry_id] = _After(*window.place_before(number))
-        else:
-            rules[entry_id] = _AtTime(since.committed_us or 0)
+        rules[entry_id] = _rule_of(since, number, window)
     sees_all = any(isinstance(rule, _AtTime) for rule in rules.values())
     until = NO_LSN if snapshot is None else snapshot.insert_lsn
     return Start(Reading(at, rules, until, sees_all=sees_all), has_gap)
@@ -231,6 +226,18 @@ def _number_of(since: Since, window: Window, epoch: str, snapshot: Snapshot | No
     if snapshot is not None and position.commit_lsn > snapshot.insert_lsn:
         return None
     return window.number_after(position.commit_lsn, position.index)
+
+
+def _rule_of(since: Since, number: int, window: Window) -> Rule:
+    """Return what tells the changes that are asked for, given the number of the first of them."""
+    if since.position is not None:
+        return _After(since.position.commit_lsn, since.position.index)
+    committed_us = since.committed_us or 0
+    is_reached = window.floor_us is not None and committed_us // 1000 <= window.floor_us // 1000
+    if is_reached or number < window.end:
+        # Known from here on by its place: what follows may have been committed a moment earlier by the clock.
+        return _After(*window.place_before(number))
+    return _AtTime(committed_us)
 
 
 class _Unseen:
@@ -259,10 +266,7 @@ class _After:
 
 
 class _AtTime:
-    """Changes from the first one on, which is not there yet, that is committed at or after a time.
-
-    Commit times need not ascend.
-    """
+    """Changes that are not in the window yet, from the first one on that was committed at or after a time."""
 
     __slots__ = ("_committed_us", "_is_reached")
 

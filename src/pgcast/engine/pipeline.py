@@ -11,12 +11,12 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from pgcast.changes.payload import commit_timestamp
-from pgcast.changes.rows import make_row_reader
 from pgcast.engine.floor import Floor, floor_of
 from pgcast.engine.health import Health
 from pgcast.engine.partitions import Partitions, Turn, goes_stale
 from pgcast.engine.privileges import Privileges
 from pgcast.engine.relays import Relays
+from pgcast.engine.tables import Tables
 from pgcast.logs import get_logger
 from pgcast.model.change import Change, Transaction
 from pgcast.model.errors import NotPrepared, PgcastError, SlotLost, StreamEnded
@@ -26,7 +26,6 @@ from pgcast.wal.decoder import Decoder
 from pgcast.wal.envelope import KEEPALIVE, XLOG_DATA_HEADER, parse_keepalive
 from pgcast.wal.messages import Begin, Commit, LogicalMessage, RelationMessage, Truncate, Watched
 from pgcast.wal.progress import Progress
-from pgcast.wal.watched import WatchedReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,17 +34,14 @@ if TYPE_CHECKING:
     from pgcast.engine.hub import Hub
     from pgcast.engine.ports import Database, StreamStart
     from pgcast.model.lsn import Lsn
-    from pgcast.model.relation import Table
     from pgcast.wal.decoder import Message
-    from pgcast.wal.messages import RowReader
 
 log = get_logger(__name__)
 
 _STATUS_S = 1.0
 _TURN_S = 0.005
 _LARGE_BYTES = 1 << 20
-_TABLES_S = 1.0
-_TABLES_POLL_S = 0.1
+_PARTITIONS_S = 1.0
 
 
 class _OpenAnew(StreamEnded):
@@ -87,7 +83,7 @@ class Pipeline:
         self._backoff = backoff
         self._when_lost = when_lost
         self._decoder = Decoder()
-        self._tables: dict[int, Table] = {}
+        self._tables = Tables(self._catalog, self.privileges, hub, self.relays, self.progress, self.ask_for_progress)
         self._transaction: Transaction | None = None
         self._partitions: Partitions | None = None  # on the versions that need it
         self._again_from: Lsn | None = None  # how far what was read before has been read again
@@ -113,13 +109,15 @@ class Pipeline:
     async def run(self) -> None:
         """Follow the stream for ever, opening it again whenever it breaks; the stream may be open already."""
         keeping = [
-            asyncio.create_task(self._keep_tables_current(), name="tables"),
+            asyncio.create_task(self._tables.keep_current(), name="tables"),
             asyncio.create_task(self._keep_to_partitions(), name="partitions"),
         ]
         try:
             while True:
                 wait_s = 0.0
                 try:
+                    if self._start_over_because:
+                        await self._drop_slot()
                     if not self.health.is_streaming:
                         await self.open()
                     await self._follow()
@@ -129,8 +127,6 @@ class Pipeline:
                     log.exception("the pipeline failed")
                     wait_s = self._broke(StreamEnded(f"the pipeline failed: {type(error).__name__}"))
                 await self._source.close()
-                if self._start_over_because:
-                    await self._drop_slot()
                 await asyncio.sleep(wait_s)
         finally:
             for task in keeping:
@@ -155,12 +151,9 @@ class Pipeline:
         self._when_lost()
 
     async def _drop_slot(self) -> None:
+        """Drop the slot; until that has worked it is not followed again, lest it is dropped much later and in vain."""
         log.warning("the slot is dropped and made anew", reason=self._start_over_because)
-        try:
-            await self._source.drop_slot()
-        except PgcastError as error:
-            log.warning("the slot cannot be dropped yet", error=error.message)
-            return
+        await self._source.drop_slot()
         self._start_over_because = ""
 
     async def close(self) -> None:
@@ -173,8 +166,13 @@ class Pipeline:
 
     def floor(self) -> Floor:
         """Return what a later run should know of the place that is confirmed now."""
-        commit_lsn, index = self._hub.window.floor
-        return Floor(self.epoch, self.confirmed, commit_lsn, index)
+        window = self._hub.window
+        place = window.floor
+        if self.confirmed > window.confirmable:
+            # Confirmed at once, for commits waited for us: the slot does not bring the window's content again.
+            number = window.number_after(self.confirmed, -1)
+            place = place if number is None else window.place_before(number)
+        return Floor(self.epoch, self.confirmed, *place)
 
     def ask_for_progress(self) -> None:
         """Have Postgres say at once how far it has read: somebody waits for the stream to pass a place."""
@@ -184,7 +182,9 @@ class Pipeline:
     def _started(self, start: StreamStart) -> None:
         epoch = epoch_of(start.system_identifier, start.database)
         is_first = not self.epoch
-        is_new = start.slot_created or epoch != self.epoch or start.forked_at is not None
+        # Only we confirm, and never beyond what we have heard of: unless somebody else consumed the slot meanwhile.
+        has_moved = start.confirmed_lsn > self.progress.received
+        is_new = start.slot_created or epoch != self.epoch or start.forked_at is not None or has_moved
         self.slot_created = start.slot_created
         self.written = start.written_lsn
         if epoch != self.epoch:
@@ -193,15 +193,18 @@ class Pipeline:
             # No position of what the server lacks may pass for one of what it wrote in its place.
             floor = floor_of(self.known_floor, start, epoch) if start.forked_at is None else (self.progress.furthest, 0)
             self.progress.restart(start.forked_at or NO_LSN)
+            self.progress.hear(start.confirmed_lsn)
             self._hub.window.restart(floor)
             self.confirmed = NO_LSN
             self._again_from = None
+            if not is_first and (epoch != self.epoch or start.forked_at is not None):
+                self._hub.readers.restart()
             has_backlog = not start.slot_created
             self._partitions = Partitions(has_backlog=has_backlog) if goes_stale(start.server_version) else None
         self.epoch = epoch
         self._decoder = Decoder()
         self.confirmed_at_s = self.confirmed_at_s or self._loop.time()
-        self._tables = {}
+        self._tables.restart(self._decoder.readers)
         self.health.is_streaming = True
         self.health.heard_at_s = self._loop.time()
         self.health.trouble = ""
@@ -217,7 +220,8 @@ class Pipeline:
         )
         if is_new and not is_first:
             log.warning(
-                "another slot, or another database: changes were lost; clients are told"
+                "another slot, or another database, or somebody else has consumed the slot: changes were lost;"
+                " clients are told"
                 if start.forked_at is None
                 else "the server lacks changes that were delivered, as after a failover; clients are told"
             )
@@ -334,9 +338,7 @@ class Pipeline:
             self._commit(message)
         elif isinstance(message, RelationMessage):
             # Rows that follow need the table, so the stream waits for the catalog; it is asked once per announcement.
-            table = await self._catalog.describe(message.relation)
-            await self.privileges.announced(table.relation.oid)
-            self._know(table)
+            await self._tables.announced(message.relation)
         elif isinstance(message, Truncate):
             now_s = self._loop.time()
             for oid in message.relation_oids:
@@ -358,38 +360,6 @@ class Pipeline:
         if is_news and self._begun is not None:
             self.relays.take_insert(change, self._begun.final_lsn)
 
-    def _know(self, table: Table) -> None:
-        """Read the rows that follow as this table's."""
-        self._tables[table.relation.oid] = table
-        reader: RowReader = make_row_reader(table)
-        if self.relays.watches(table):
-            reader = WatchedReader(reader)
-        self._decoder.readers[table.relation.oid] = reader
-
-    async def _keep_tables_current(self) -> None:
-        """Every second, learn what has changed about the tables without an announcement.
-
-        It counts from the place on at which the catalog was asked: rows before it may be from before the change.
-        """
-        while True:
-            await asyncio.sleep(_TABLES_S)
-            tables = self._tables
-            asked = dict(tables)
-            try:
-                await self.privileges.refresh()
-                altered = await self._catalog.altered(asked.values()) if asked else {}
-                insert_lsn = (await self._catalog.snapshot()).insert_lsn if altered else NO_LSN
-            except PgcastError as error:
-                log.debug("the tables' definitions could not be compared", error=error.message)
-                continue
-            while self.progress.received < insert_lsn and tables is self._tables:
-                self.ask_for_progress()
-                await asyncio.sleep(_TABLES_POLL_S)
-            for oid, table in altered.items():
-                # Whatever was announced meanwhile is newer.
-                if self._tables.get(oid) is asked[oid]:
-                    self._know(table)
-
     async def _keep_to_partitions(self) -> None:
         """Every second, on the versions that need it, see whether partitions have come or gone."""
         while True:
@@ -402,7 +372,7 @@ class Pipeline:
                 else:
                     if partitions is self._partitions and self.health.is_streaming:
                         await self._turn_if_due(partitions, partitions.look(now))
-            await asyncio.sleep(_TABLES_S)
+            await asyncio.sleep(_PARTITIONS_S)
 
     async def _turn_if_due(self, partitions: Partitions, again_from: Lsn | None) -> None:
         if again_from is not None:

@@ -174,11 +174,11 @@ class Catalog(Questions, Protocol):
         """
         ...
 
-    async def altered(self, tables: Collection[Table]) -> Mapping[int, Table]:
-        """Return those tables, by OID, of which the catalog now says otherwise, as it says now.
+    async def altered(self, tables: Collection[Table]) -> Mapping[int, Table | None]:
+        """Return those tables, by OID, of which the catalog now says otherwise, as it says now; None if one is gone.
 
-        That is about what Postgres does not announce by itself: the schema's name (below version 16), and the names,
-        elements and fields of types.
+        That is about what Postgres does not announce by itself: the schema's name (below version 16), the names,
+        elements and fields of types, and that a table was dropped.
 
         Raises:
             DatabaseError: The database could not be asked.

@@ -7,7 +7,7 @@ When it has read all there is, and its group has nothing pending, it is level: f
 Of a long past, a member looks only at what its entries may want: found by what the rows hold, once for all readers.
 
 Members of a group whose filters need answers of Postgres' are never level. They share what the first of them has read:
-one match, one set of frames, for as many as come to the same place.
+one match, one set of frames, for as many as come to the same place. What is of other tables they do not even look at.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ class Readers:
         """Begin to serve a member from the window."""
         member.reading = reading
         member.group.reading[member] = None
+        member.group.has_idle = True
         if member.group.scan is None:
             member.group.scan = Scan(member.group.signature.entries, self.ask)
         self._members[member] = None
@@ -93,6 +94,17 @@ class Readers:
         member.reading = None
         member.group.reading.pop(member, None)
         self._members.pop(member, None)
+
+    def restart(self) -> None:
+        """Another history begins: what members know of the old one says nothing of this one.
+
+        Its LSNs and transaction ids may come again. So who joined just before gets more, never less.
+        """
+        self.passed_lsn = NO_LSN
+        for member in self._members:
+            if member.reading is not None:
+                member.reading.rules = None
+                member.reading.until = NO_LSN
 
     def passed(self, lsn: Lsn) -> None:
         """Note that everything that commits below `lsn` is in the window."""
@@ -110,7 +122,7 @@ class Readers:
         furthest: dict[Group, int] = {}
         for member in self._members:
             group, reading = member.group, member.reading
-            if reading is None:
+            if reading is None or (group.asks and reading.at > group.concerned_at):
                 continue
             if not member.outlet.is_paused:
                 needed[group] = min(reading.at, needed.get(group, reading.at))
@@ -143,6 +155,12 @@ class Readers:
 
     def _advance(self, member: Member, reading: Reading) -> bool:
         """Serve one chunk; say whether there may be more."""
+        group = member.group
+        if group.asks and reading.at > group.concerned_at:
+            reading.at = self._window.end
+            group.has_idle = True
+            self._has_read_all(member, reading)
+            return False
         if reading.at < self._window.start:
             self.stop(member)
             member.outlet.close(1013, FELL_OUT)
@@ -166,6 +184,7 @@ class Readers:
             member.outlet.write(piece)
         has_moved = chunk.end > reading.at
         reading.at = chunk.end
+        group.has_idle = group.has_idle or reading.at > group.concerned_at
         return has_moved
 
     def _read(self, member: Member, reading: Reading) -> Chunk:
@@ -200,7 +219,8 @@ class Readers:
         window, at = self._window, reading.at
         stretch = None if group.asks or reading.sees_all else self._stretches.at(at, readers=len(self._members))
         if stretch is None or group.scan is None:
-            changes = window.changes_from(at, _CHUNK_CHANGES)
+            count = min(_CHUNK_CHANGES, group.concerned_at + 1 - at) if group.asks else _CHUNK_CHANGES
+            changes = window.changes_from(at, count)
             return enumerate(changes, at), at + len(changes)
 
         def is_whole(table: Table) -> bool:

@@ -124,6 +124,12 @@ class Sights:
         self._judgements.clear()
         self.version += 1
 
+    def forget_table(self, oid: int) -> None:
+        """Forget a table that does not exist any more."""
+        self.tables.pop(oid, None)
+        for role in self.roles:
+            self._known.pop((role, oid), None)
+
     def forget(self, role: str, oids: Iterable[int]) -> None:
         """Forget what a role sees of some tables: there is no such role."""
         for oid in oids:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pgcast.logs import get_logger
 from pgcast.model.errors import DatabaseError, StreamEnded
+from pgcast.model.lsn import NO_LSN
 
 if TYPE_CHECKING:
     from pgcast.engine.hub import Hub
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 log = get_logger(__name__)
 
 HANGS_S = 30.0
-"""After so long a silence the stream is opened anew."""
+"""After so long a silence the stream is opened anew; and each time twice as long, if that has not brought it further.
+
+While Postgres reads a huge transaction of which nothing is published it may say nothing for half of wal_sender_timeout,
+or longer, and a stream that is opened anew has to read that from its beginning.
+"""
+
+_MOST_PATIENT_S = 3600.0
 
 _LOOK_S = 2.0
 _REPEAT_S = 60.0
@@ -64,7 +71,8 @@ class Watch:
         self._missing: list[str] = []
         self._said_at_s: dict[str, float] = {}
         self._gave_up_window = False
-        self._held_at_s = float("-inf")
+        self._patience_s = HANGS_S
+        self._hung_at = NO_LSN
         self.seen: Observation | None = None
 
     async def run(self) -> None:
@@ -87,9 +95,14 @@ class Watch:
         health = self._pipeline.health
         now_s = asyncio.get_running_loop().time()
         if self._hub.is_holding:
-            self._held_at_s = now_s  # then it is us who do not listen, and a moment longer
-        silent_s = now_s - max(health.heard_at_s, self._held_at_s)
-        if health.is_streaming and silent_s > HANGS_S:
+            health.held_at_s = now_s
+        silent_s = health.silent_s(now_s)
+        received = self._pipeline.progress.received
+        if received > self._hung_at:
+            self._patience_s = HANGS_S
+        if health.is_streaming and silent_s > self._patience_s:
+            self._hung_at = received
+            self._patience_s = min(2 * self._patience_s, _MOST_PATIENT_S)
             await self._pipeline.interrupt(StreamEnded(f"the replication stream has been silent for {silent_s:.0f} s"))
 
     async def _judge(self, seen: Observation) -> None:

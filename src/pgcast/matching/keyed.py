@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from pgcast.matching.conditions import RANGES, Condition, question_of
+from pgcast.matching.conditions import RANGES, Condition, Junction, question_of
 from pgcast.matching.likes import like_prefix
 from pgcast.matching.lookups import Bounds, Bucket, Intervals, Prefixes
 from pgcast.matching.predicates import equality_key, order_key, same
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pgcast.matching.conditions import Part
     from pgcast.matching.predicates import KeyFunction
@@ -54,6 +54,7 @@ def access_of(parts: Sequence[Part], shared: Callable[[Condition], int] | None =
         shared: Says how many others are found by a condition already: of several equalities, the one that fewest share
             is taken.
     """
+    parts = list(_flat(parts))
     usable = [part for part in parts if isinstance(part, Condition) and not part.is_negated and not part.path]
     equalities = [part for part in usable if part.operator == "eq"]
     if equalities:
@@ -71,6 +72,15 @@ def access_of(parts: Sequence[Part], shared: Callable[[Condition], int] | None =
     for part in ranges:
         return Access(part.column, (part,), is_exact=len(parts) == 1)
     return None
+
+
+def _flat(parts: Sequence[Part]) -> Iterator[Part]:
+    """Go through what must hold, an `and` group being no more than its parts."""
+    for part in parts:
+        if isinstance(part, Junction) and not part.is_negated and (not part.is_any or len(part.parts) == 1):
+            yield from _flat(part.parts)
+        else:
+            yield part
 
 
 class Keyed(Generic[Item]):

@@ -26,7 +26,7 @@ async def only_family(conninfo: str, family: int) -> str:
         family: socket.AF_INET or socket.AF_INET6; 0 changes nothing.
 
     Raises:
-        ConnectionFailed: A host has no such address.
+        ConnectionFailed: No host has such an address.
     """
     found = conninfo_to_dict(conninfo)
     names = str(found.get("host") or os.environ.get("PGHOST", ""))
@@ -35,11 +35,15 @@ async def only_family(conninfo: str, family: int) -> str:
     hosts = names.split(",")
     ports = str(found.get("port") or os.environ.get("PGPORT", "")).split(",")
     ports = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)
-    attempts = [
-        (host, address, port)
-        for host, port in zip(hosts, ports, strict=True)
-        for address in await _addresses_of(host, family)
-    ]
+    attempts: list[tuple[str, str, str]] = []
+    failure: ConnectionFailed | None = None
+    for host, port in zip(hosts, ports, strict=True):
+        try:
+            attempts += [(host, address, port) for address in await _addresses_of(host, family)]
+        except ConnectionFailed as error:
+            failure = error  # the other hosts are tried all the same
+    if failure is not None and not attempts:
+        raise failure
     columns = [",".join(column) for column in zip(*attempts, strict=True)]
     return make_conninfo(conninfo, **dict(zip(("host", "hostaddr", "port"), columns, strict=True)))
 
@@ -49,9 +53,10 @@ async def _addresses_of(host: str, family: int) -> list[str]:
         return [""]  # a unix socket
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, None, family=family, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ConnectionFailed(
-            f"the database's host {host} has no {_WORDS[family]} address: {error.strerror or error}",
+            f"the database's host {host} has no {_WORDS[family]} address: {reason}",
             hint="DB_IP_VERSION chooses the addresses that are tried; unset, all are",
         ) from error
     return list(dict.fromkeys(str(address[0]) for *_, address in found))

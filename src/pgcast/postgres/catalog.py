@@ -90,22 +90,29 @@ _SCHEMAS: Final = """
 _SNAPSHOT: Final = "SELECT pg_current_snapshot()::text, pg_current_wal_insert_lsn()::text"
 _SNAPSHOT_BELOW_13: Final = "SELECT txid_current_snapshot()::text, pg_current_wal_insert_lsn()::text"
 
-# attnames (15+) are the published columns; version 15 counts generated columns in, which (12-17) are never published.
-# to_jsonb reads columns that a version lacks as NULL. A table in two publications comes once, with the columns of both.
+# {names} (15+) are the published columns; version 15 counts generated columns in, which (12-17) are never published. A
+# table in two publications comes once, with the columns of both. The view makes its list of names anew wherever it is
+# looked at, so it is looked at once for each table (OFFSET 0), not for each column: a table of 1,600 columns takes 50
+# ms in place of 15 s.
 _PUBLISHED: Final = """
-    SELECT c.oid::int8, n.nspname, c.relname, ARRAY_AGG(a.attname::text ORDER BY a.attnum),
-           ARRAY_AGG(a.atttypid::int8 ORDER BY a.attnum), c.relrowsecurity
-    FROM pg_class c
-    JOIN pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-    WHERE EXISTS (
-        SELECT FROM pg_publication_tables t
-        WHERE t.pubname = ANY ($1::text[]) AND t.schemaname = n.nspname AND t.tablename = c.relname
-        AND coalesce(to_jsonb(t) -> 'attnames' ? a.attname::text, true)
-        AND (coalesce(to_jsonb(a) ->> 'attgenerated', '') = ''
-             OR current_setting('server_version_num')::int >= 180000))
-    GROUP BY c.oid, n.nspname, c.relname, c.relrowsecurity ORDER BY n.nspname, c.relname
+    SELECT oid::int8, nspname, relname, ARRAY_AGG(attname::text ORDER BY attnum),
+           ARRAY_AGG(atttypid::int8 ORDER BY attnum), relrowsecurity
+    FROM (
+        SELECT DISTINCT c.oid, n.nspname, c.relname, c.relrowsecurity, a.attnum, a.attname, a.atttypid
+        FROM (
+            SELECT schemaname, tablename, {names} AS names FROM pg_publication_tables
+            WHERE pubname = ANY ($1::text[]) OFFSET 0
+        ) t
+        JOIN pg_namespace n ON n.nspname = t.schemaname
+        JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE (t.names IS NULL OR a.attname = ANY (t.names)) AND {is_sent}
+    ) columns
+    GROUP BY oid, nspname, relname, relrowsecurity ORDER BY nspname, relname
 """
+_HAS_GENERATED_FROM: Final = 120_000
+_HAS_COLUMN_LISTS_FROM: Final = 150_000
+_SENDS_GENERATED_FROM: Final = 180_000
 
 # A publication of all tables names all roots where partitions are published as rows of theirs; else each leaf for
 # itself, whoever's partition it is. A partition that is being detached concurrently (14+) counts as none.
@@ -180,8 +187,8 @@ class PostgresCatalog:
             is_internal=is_internal,
         )
 
-    async def altered(self, tables: Collection[Table]) -> Mapping[int, Table]:
-        """Return those tables, by OID, of which the catalog now says otherwise, as it says now."""
+    async def altered(self, tables: Collection[Table]) -> Mapping[int, Table | None]:
+        """Return those tables, by OID, of which the catalog now says otherwise, as it says now; None if one is gone."""
         type_oids = {shape.oid for table in tables for shape in table.types if shape.oid >= FIRST_USER_OID}
         try:
             cursor = await self._pool.ask(_SCHEMAS, [[table.relation.oid for table in tables]])
@@ -189,12 +196,14 @@ class PostgresCatalog:
             shapes = await shapes_of(self._pool, type_oids) if type_oids else {}
         except psycopg.Error as error:
             raise translate(error, self._names, otherwise=DatabaseError) from error
-        found: dict[int, Table] = {}
+        found: dict[int, Table | None] = {}
         for table in tables:
             oid = table.relation.oid
             types = tuple(_known(shapes.get(shape.oid), shape) for shape in table.types)
-            schema = schemas.get(oid, table.schema)
-            if (schema, types) != (table.schema, table.types):
+            schema = schemas.get(oid)
+            if schema is None:
+                found[oid] = None
+            elif (schema, types) != (table.schema, table.types):
                 found[oid] = replace(table, relation=replace(table.relation, schema=schema), types=types)
         return found
 
@@ -312,7 +321,9 @@ class PostgresCatalog:
 
     async def _ask_published_tables(self, now: float) -> None:
         try:
-            cursor = await self._pool.ask(_PUBLISHED, [list(self._names.publications)])
+            cursor = await self._pool.ask("SELECT current_setting('server_version_num')::int")
+            (version,), *_ = await cursor.fetchall()
+            cursor = await self._pool.ask(_published_query(version), [list(self._names.publications)])
             rows = await cursor.fetchall()
             shapes = await shapes_of(self._pool, {type_oid for *_, type_oids, _ in rows for type_oid in type_oids})
             collations = await collations_of(self._pool, [oid for oid, *_ in rows])
@@ -364,9 +375,18 @@ class PostgresCatalog:
         return bytes(value)
 
 
+def _published_query(version: int) -> str:
+    """Return the question for the published tables that a version (as `server_version_num`) understands."""
+    has_generated = _HAS_GENERATED_FROM <= version < _SENDS_GENERATED_FROM
+    return _PUBLISHED.format(
+        names="attnames" if version >= _HAS_COLUMN_LISTS_FROM else "NULL::name[]",
+        is_sent="a.attgenerated = ''" if has_generated else "true",
+    )
+
+
 def _known(now: TypeShape | None, then: TypeShape) -> TypeShape:
-    """Return the shape of now, unless the type is built in or gone."""
-    return then if now is None or now.name == UNKNOWN else now
+    """Return the shape of now, unless the type is built in or gone; the collation is the column's, not the type's."""
+    return then if now is None or now.name == UNKNOWN else replace(now, collation=then.collation)
 
 
 def _covered(relation: Relation, identities: Sequence[Sequence[str]]) -> Relation:

@@ -225,6 +225,10 @@ async def _connect(target: Target, conninfo: str, cursor_factory: Any, timeout_s
         return await within(timeout_s, opening, unwanted=AsyncConnection.close)
     except psycopg.Error as error:
         raise translate(error, target.names(), otherwise=ConnectionFailed) from error
+    except UnicodeError as error:
+        raise ConnectionFailed(
+            f"{target}: that is no host's name: {error}", hint="check the host in DB_HOST or DATABASE_URL"
+        ) from error
     except TimeoutError as error:
         raise ConnectionFailed(
             f"{target}: no connection within {timeout_s:g} s",

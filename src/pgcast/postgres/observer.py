@@ -21,11 +21,14 @@ _TIMEOUT_S: Final = 3.0
 
 _PUBLICATIONS: Final = "SELECT pubname::text, oid::int8 FROM pg_publication WHERE pubname = ANY ($1::text[])"
 
-# Named there, or meant by `*`, this connection is a candidate that commits may wait for. As long as it confirms nothing
-# it does not count as one (pg_stat_replication says `async`), and without another one every commit hangs.
+# Named there, by the application_name that DATABASE_URL may choose, or meant by `*`, this connection is a candidate
+# that commits may wait for. As long as it confirms nothing it does not count as one (pg_stat_replication says
+# `async`), and without another one every commit hangs. Names may be quoted, and their case does not count.
 _STANDBY: Final = r"""
     SELECT coalesce(bool_or(sync_state IN ('sync', 'quorum') AND pid = $1::int), false)
-        OR (current_setting('synchronous_standby_names') ~ '(\*|\mpgcast\M)'
+        OR (coalesce(bool_or(pid = $1::int AND lower(current_setting('synchronous_standby_names')) ~ (
+                '\*|(^|[\s,()])"?' || regexp_replace(lower(application_name), '([^\w\s])', '\\\1', 'g')
+                || '"?($|[\s,()])')), false)
             AND NOT coalesce(bool_or(sync_state IN ('sync', 'quorum') AND pid <> $1::int), false))
     FROM pg_stat_replication
 """

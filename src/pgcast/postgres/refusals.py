@@ -135,7 +135,14 @@ _RULES: Final = (
     ),
     _rule(
         "55000",
-        "slot",
+        "for logical decoding",
+        ConnectionFailed,
+        "this server is a standby that keeps a copy of the slot, which can be read once it is promoted: it is tried"
+        " again until then; target_session_attrs=read-write in DATABASE_URL chooses the primary",
+    ),
+    _rule(
+        "55000",
+        "cannot read from logical|can no longer",
         SlotLost,
         "Postgres has removed WAL that the slot needed; only a new slot helps:"
         " SELECT pg_drop_replication_slot({slot}); changes since its last confirmation are lost."

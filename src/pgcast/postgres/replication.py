@@ -24,7 +24,7 @@ from pgcast.postgres.connection import connect_replication, connect_sql, read_un
 from pgcast.postgres.copyboth import CopyBoth
 from pgcast.postgres.publications import check_publications
 from pgcast.postgres.refusals import WAL_LEVEL_SQL, Names, quote_identifier, quote_literal, translate
-from pgcast.postgres.slots import PLUGIN, Slot, check_slot_name, drop_slot, drop_slot_sql, find_slot
+from pgcast.postgres.slots import PLUGIN, Slot, check_owner, check_slot_name, drop_slot, drop_slot_sql, find_slot
 from pgcast.postgres.timelines import fork_of, identify_system
 from pgcast.postgres.transcoding import Transcoder
 from pgcast.wal.envelope import status_update
@@ -180,7 +180,7 @@ class ReplicationSource:
         await self.close()
         connection = await connect_sql(self._target, timeout_s=_START_TIMEOUT_S)
         try:
-            await within(_START_TIMEOUT_S, drop_slot(connection, self._slot))
+            await within(_START_TIMEOUT_S, drop_slot(connection, self._slot, place=self._names.place))
         except psycopg.Error as error:
             raise translate(error, self._names, otherwise=DatabaseError) from error
         except TimeoutError as error:
@@ -258,12 +258,7 @@ class ReplicationSource:
         return system, (system.identifier, database), slot
 
     def _usable(self, slot: Slot) -> Slot:
-        if slot.plugin != PLUGIN or not slot.is_here:
-            raise NotPrepared(
-                f"{self._names.place}: replication slot {quote_identifier(slot.name)} belongs to"
-                f" {slot.plugin or 'physical replication'}, database {quote_identifier(slot.database or '')}",
-                hint=f"choose another SLOT_NAME, or, if nobody needs it: {drop_slot_sql(slot.name)}",
-            )
+        check_owner(slot, self._names.place)
         if slot.is_lost:
             reason = f" ({slot.invalidation_reason})" if slot.invalidation_reason else ""
             raise SlotLost(

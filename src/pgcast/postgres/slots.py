@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pgcast.model.errors import SettingsError
+from pgcast.model.errors import NotPrepared, SettingsError
 from pgcast.model.lsn import NO_LSN, Lsn, parse_lsn
-from pgcast.postgres.refusals import quote_literal
+from pgcast.postgres.refusals import quote_identifier, quote_literal
 
 if TYPE_CHECKING:
     from pgcast.postgres.connection import SqlConnection
@@ -127,14 +127,35 @@ def read_slot(row: tuple[Any, ...]) -> Slot:
     )
 
 
-async def drop_slot(connection: SqlConnection, name: str) -> None:
-    """Drop a slot; one that does not exist is fine.
+async def drop_slot(connection: SqlConnection, name: str, *, place: str) -> None:
+    """Drop a slot of ours; one that does not exist is fine.
 
     Raises:
+        NotPrepared: It is somebody else's by now: of another plugin or database.
         psycopg.errors.ObjectInUse: A consumer holds it.
     """
-    if await find_slot(connection, name) is not None:
+    slot = await find_slot(connection, name)
+    if slot is not None:
+        check_owner(slot, place)
         await connection.execute(drop_slot_sql(name).encode())
+
+
+def check_owner(slot: Slot, place: str) -> None:
+    """Make sure that a slot is one that we could have made.
+
+    Args:
+        slot: The slot.
+        place: The database, for the message.
+
+    Raises:
+        NotPrepared: It is somebody else's.
+    """
+    if slot.plugin != PLUGIN or not slot.is_here:
+        raise NotPrepared(
+            f"{place}: replication slot {quote_identifier(slot.name)} belongs to"
+            f" {slot.plugin or 'physical replication'}, database {quote_identifier(slot.database or '')}",
+            hint=f"choose another SLOT_NAME, or, if nobody needs it: {drop_slot_sql(slot.name)}",
+        )
 
 
 def _lsn(text: str | None) -> Lsn:

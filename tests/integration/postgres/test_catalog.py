@@ -158,8 +158,31 @@ async def test_what_postgres_does_not_announce_is_found_by_asking(database, cata
     assert [spell(shape) for shape in now.types] == ["int4", "pair(a int4, b text)", "[pair(a int4, b text)]"]
     assert [spell(shape) for shape in altered[u.relation.oid].types] == ["int4", "humour"]
     # Rows of what is gone may still be on their way, and are described as before.
-    database.execute("DROP TABLE z.t, u; DROP TYPE pair, humour")
-    assert await catalog.altered([t, u, v]) == {}
+    database.execute("ALTER TABLE z.t DROP p, DROP ps; DROP TABLE u; DROP TYPE pair, humour")
+    assert await catalog.altered([now, u, v]) == {u.relation.oid: None}
+
+
+async def test_a_table_of_many_columns_is_listed_in_time(database, catalog):
+    """Joins wait for the list; the view of it costs as much for each column as a table has columns."""
+    columns = ", ".join(f"c{number} text" for number in range(1599))
+    database.execute(f"CREATE TABLE wide (id int PRIMARY KEY, {columns}); CREATE PUBLICATION p FOR ALL TABLES")
+    started_s = time.monotonic()
+    (wide,) = await catalog.published_tables()
+    assert time.monotonic() - started_s < 2
+    assert [name for name, _ in wide.columns] == ["id", *(f"c{number}" for number in range(1599))]
+
+
+async def test_a_columns_own_collation_is_no_alteration_of_its_type(database, catalog):
+    database.execute("""
+        CREATE DOMAIN label AS text; CREATE COLLATION far (LOCALE = 'C');
+        CREATE TABLE t (a int PRIMARY KEY, b label COLLATE far)
+    """)
+    t = await catalog.describe(announced(database, "t", keys=["a"]))
+    assert t.types[1].collation is not None
+    assert await catalog.altered([t]) == {}
+    database.execute("ALTER DOMAIN label RENAME TO tag")
+    now = (await catalog.altered([t]))[t.relation.oid]
+    assert (spell(now.types[1]), now.types[1].collation) == ("tag=text", t.types[1].collation)
 
 
 async def test_row_security_is_seen(database, catalog):
@@ -399,6 +422,9 @@ async def test_a_comparison_is_made_by_postgres_or_refused(database, catalog):
     database.execute("CREATE TYPE mood AS ENUM ('sad', 'ok')")
     ((oid,),) = database.execute("SELECT 'mood'::regtype::oid::int8")
     assert await catalog.decide(Question(oid, None, "lt", ("ok",)), [b"sad", b"ok", None]) == [True, False, None]
+    database.execute("CREATE DOMAIN bright AS mood; CREATE DOMAIN very_bright AS bright CHECK (VALUE IS NOT NULL)")
+    ((domain,),) = database.execute("SELECT 'very_bright'::regtype::oid::int8")
+    assert await catalog.decide(Question(domain, None, "lt", ("ok",)), [b"sad", b"ok", None]) == [True, False, None]
     assert await catalog.decide(Question(25, None, "imatch", ("^A",)), [b"ab", b"b"]) == [True, False]
     assert await catalog.decide(Question(25, None, "in", ()), [b"ab"]) == [False]
     with pytest.raises(BindingError, match="invalid input value for enum"):
@@ -407,3 +433,47 @@ async def test_a_comparison_is_made_by_postgres_or_refused(database, catalog):
         await catalog.decide(Question(4_000_000_000, None, "lt", ("ok",)), [b"sad"])
     with pytest.raises(BindingError, match="not UTF-8"):
         await catalog.decide(Question(25, None, "match", ("a",)), [b"\xff"])
+
+
+@pytest.mark.parametrize("type_name", ["folded", "named"], ids=["itself", "under a domain"])
+async def test_a_types_own_operators_count_though_a_built_in_one_would_do(database, catalog, type_name):
+    """As with citext: it turns into text by itself, and in our sessions only text's operators are in the path."""
+    database.execute(r"""
+        CREATE SCHEMA "an extension's";
+        SET search_path = "an extension's", pg_catalog;
+        CREATE TYPE folded;
+        CREATE FUNCTION folded_in(cstring) RETURNS folded LANGUAGE internal IMMUTABLE STRICT AS 'textin';
+        CREATE FUNCTION folded_out(folded) RETURNS cstring LANGUAGE internal IMMUTABLE STRICT AS 'textout';
+        CREATE TYPE folded (INPUT = folded_in, OUTPUT = folded_out, LIKE = text);
+        CREATE CAST (folded AS text) WITHOUT FUNCTION AS IMPLICIT;
+        CREATE FUNCTION same(folded, folded) RETURNS bool LANGUAGE sql IMMUTABLE STRICT AS
+            'SELECT pg_catalog.lower($1::text) OPERATOR(pg_catalog.=) pg_catalog.lower($2::text)';
+        CREATE FUNCTION differs(folded, folded) RETURNS bool LANGUAGE sql IMMUTABLE STRICT AS
+            'SELECT pg_catalog.lower($1::text) OPERATOR(pg_catalog.<>) pg_catalog.lower($2::text)';
+        CREATE FUNCTION fits(folded, text) RETURNS bool LANGUAGE sql IMMUTABLE STRICT AS
+            'SELECT $1::text OPERATOR(pg_catalog.~~*) $2';
+        CREATE FUNCTION fits(folded, folded) RETURNS bool LANGUAGE sql IMMUTABLE STRICT AS
+            'SELECT $1::text OPERATOR(pg_catalog.~~*) $2::text';
+        CREATE OPERATOR = (LEFTARG = folded, RIGHTARG = folded, PROCEDURE = same);
+        CREATE OPERATOR <> (LEFTARG = folded, RIGHTARG = folded, PROCEDURE = differs);
+        CREATE OPERATOR ~~ (LEFTARG = folded, RIGHTARG = text, PROCEDURE = fits);
+        CREATE OPERATOR ~~ (LEFTARG = folded, RIGHTARG = folded, PROCEDURE = fits);
+        CREATE DOMAIN named AS folded
+    """)
+    ((oid,),) = database.execute(
+        "SELECT oid::int8 FROM pg_type WHERE typname = %s AND typnamespace = '\"an extension''s\"'::regnamespace",
+        [type_name],
+    )
+    values = [b"Milk", b"bread", None]
+
+    async def says(operator: str, *operands: str | None) -> list[bool | None]:
+        return await catalog.decide(Question(oid, None, operator, operands), values)
+
+    assert await says("eq", "mILK") == [True, False, None]
+    assert await says("neq", "mILK") == [False, True, None]
+    assert await says("in", "x", "mILK") == [True, False, None]
+    assert await says("in", "mILK", None) == [True, None, None]
+    assert await says("isdistinct", "mILK") == [False, True, True]
+    assert await says("isdistinct", None) == [True, True, False]
+    assert await says("like", "mi%") == [True, False, None]
+    assert await says("gt", "Z") == [False, True, None], "what it has not itself is text's"

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
-from making import INT8, NUMERIC, TEXT, change, transaction
+from making import INT8, NUMERIC, TEXT, change, table, transaction
 
 from pgcast.engine.joins import Since, entries_of, legacy_entries_of, parse_since, split_legacy_topic, start_of
 from pgcast.engine.ports import PublishedTable
@@ -256,3 +256,33 @@ def test_a_time_that_is_still_to_come_is_looked_for_in_every_change():
     window = filled()
     start = start_of([(1, "2026-01-01T00:00:00.000Z")], snapshot(), window, EPOCH, 3)
     assert (start.reading.at, start.reading.sees_all, start.has_gap) == (window.end, True, False)
+
+
+def test_who_names_the_time_of_the_last_change_that_is_gone_gets_all_that_is_held():
+    """Also what was committed a moment earlier by the clock, and later in the WAL."""
+    window = Window(1 << 20, 60)
+    for commit_lsn, committed_us in ((100, 30_000), (200, 29_000), (300, 40_000)):
+        window.append(change(transaction(commit_lsn, committed_us=committed_us)), 50, now_s=commit_lsn)
+        window.commit(Lsn(commit_lsn + 5))
+    window.trim(170)
+    assert window.place_before(window.start) == (100, 0)
+    assert delivered(window, "1970-01-01T00:00:00.030Z", snapshot()) == [200, 300]
+
+
+def test_a_time_that_was_reached_by_a_change_of_another_table_is_reached():
+    window = Window(1 << 20, 60)
+    others = table("others", with_oid=2)
+    for commit_lsn, committed_us, on in ((100, 10_000, None), (200, 30_000, others), (300, 29_000, None)):
+        window.append(change(transaction(commit_lsn, committed_us=committed_us), on=on), 50, 0)
+        window.commit(Lsn(commit_lsn + 5))
+    start = start_of([(1, "1970-01-01T00:00:00.030Z")], snapshot(), window, EPOCH, 3)
+    (last,) = window.changes_from(2, 1)
+    assert (start.reading.rules or {})[1](last), "though it is the first that this entry is asked about"
+
+
+def test_a_time_that_is_not_reached_yet_is_waited_for():
+    window = filled()
+    start = start_of([(1, "1970-01-01T00:00:00.030Z")], snapshot(xmax=10), window, EPOCH, 3)
+    rule = (start.reading.rules or {})[1]
+    late = [change(transaction(lsn, committed_us=us)) for lsn, us in ((400, 29_000), (500, 30_000), (600, 29_000))]
+    assert [rule(one) for one in late] == [False, True, True]

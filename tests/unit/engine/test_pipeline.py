@@ -18,7 +18,7 @@ from pgcast.engine.floor import Floor
 from pgcast.engine.hub import Hub, HubLimits
 from pgcast.engine.pipeline import Pipeline
 from pgcast.model.change import Kind
-from pgcast.model.errors import ConnectionFailed, NotPrepared, SlotLost, StreamEnded
+from pgcast.model.errors import ConnectionFailed, NotPrepared, SlotBusy, SlotLost, StreamEnded
 from pgcast.model.lsn import NO_LSN, Lsn
 from pgcast.model.position import epoch_of
 from pgcast.model.snapshot import Snapshot
@@ -151,6 +151,7 @@ async def test_a_server_that_lacks_what_was_delivered_is_a_gap_for_everybody(rig
     await rig.clock.advance(1.1)
     assert rig.source.taken == [1, 301]
     assert len(rig.losses) == 1
+    assert rig.hub.readers.passed_lsn == NO_LSN
     # What the new server wrote in place of it is delivered, and whoever names a place in the old history is told.
     rig.source.next_start["forked_at"] = None
     rig.source.send(*pgoutput.transaction(150, 1), *pgoutput.transaction(290, 2))
@@ -169,6 +170,29 @@ async def test_a_new_slot_after_a_break_is_a_gap_for_everybody(rig: Rig):
     assert len(rig.losses) == 1
     assert rig.taken_over == []
     assert rig.hub.window.oldest() == (900, 0)
+
+
+async def test_a_slot_that_somebody_else_has_consumed_is_a_gap_for_everybody(rig: Rig):
+    rig.source.send(*pgoutput.transaction(100, 1))
+    await rig.clock.settle()
+    rig.source.next_start = {**rig.source.next_start, "confirmed_lsn": Lsn(900)}
+    rig.source.break_off(StreamEnded("the network broke; another server followed the slot meanwhile"))
+    await rig.clock.advance(1.1)
+    assert len(rig.losses) == 1
+    assert rig.hub.window.oldest() == (900, 0)
+    rig.source.break_off(StreamEnded("the connection broke before anything came"))
+    await rig.clock.advance(1.1)
+    assert len(rig.losses) == 1
+
+
+async def test_a_slot_that_was_consumed_no_further_than_we_have_read_is_no_gap(rig: Rig):
+    rig.source.send(*pgoutput.transaction(100, 1), pgoutput.keepalive(900))
+    await rig.clock.settle()
+    rig.source.next_start = {**rig.source.next_start, "confirmed_lsn": Lsn(900)}
+    rig.source.break_off(StreamEnded("the connection broke"))
+    await rig.clock.advance(1.1)
+    assert rig.losses == []
+    assert rig.taken_over == [(100, 0)]
 
 
 async def test_another_database_begins_another_history(rig: Rig):
@@ -274,6 +298,21 @@ async def test_a_slot_that_cannot_be_dropped_yet_is_dropped_later(rig: Rig):
     assert rig.source.dropped == 1
 
 
+async def test_a_slot_that_is_to_be_dropped_is_not_followed_until_it_is(rig: Rig):
+    """Else it would be dropped at the next break, perhaps days later."""
+    rig.source.drop_failure = SlotBusy("its walsender has not noticed yet")
+    await rig.pipeline.start_over("too much WAL")
+    await rig.clock.advance(2.1)
+    assert len(rig.source.opened_after) == 1
+    assert rig.pipeline.health.why_not(rig.clock.now_s) == "its walsender has not noticed yet"
+    rig.source.drop_failure = None
+    await rig.clock.advance(1.1)
+    assert (rig.source.dropped, len(rig.losses)) == (1, 1)
+    rig.source.break_off(StreamEnded("the connection broke"))
+    await rig.clock.advance(1.1)
+    assert rig.source.dropped == 1
+
+
 async def test_an_interrupted_stream_says_why_it_was_closed(rig: Rig):
     await rig.pipeline.interrupt(StreamEnded("the database is going away"))
     await rig.clock.settle()
@@ -319,6 +358,14 @@ async def test_a_standby_confirms_at_once(rig: Rig):
     await rig.clock.settle()
     assert rig.flushed()[-1] == rig.pipeline.progress.ended
     assert rig.pipeline.confirmed == rig.pipeline.progress.ended
+
+
+async def test_what_a_standby_has_confirmed_is_not_promised_to_the_next_run(rig: Rig):
+    rig.pipeline.is_standby = True
+    rig.source.send(*pgoutput.transaction(100, 1), *pgoutput.transaction(200, 2, 3), pgoutput.begin(300))
+    rig.source.send(pgoutput.insert(4))
+    await rig.clock.settle()
+    assert rig.pipeline.floor() == Floor(rig.pipeline.epoch, pgoutput.end_of(200), 200, 1)
 
 
 @pytest.fixture

@@ -285,6 +285,54 @@ async def test_a_snapshot_counts_only_until_the_stream_has_passed_it(clock: Cloc
     assert member.outlet.positions == [(100, 0)]
 
 
+async def test_what_concerns_a_table_is_all_that_those_who_ask_look_at(clock: Clock):
+    """Else what a change costs would grow with the filters on other tables, and a long pause be the end of them."""
+    hub, outlet = Hub(Payloads(), HubLimits(window_bytes=20_000)), MemoryOutlet()
+    asked: list[bytes] = []
+
+    def ask(_question: object, value: bytes) -> bool:
+        asked.append(value)
+        return True
+
+    hub.readers.ask = ask
+    hub.publish(change(transaction(100), on=TODOS), 50, now_s=0)
+    hub.publish(change(transaction(200), on=USERS), 50, now_s=0)
+    signature = Signature("2.0.0", "realtime:t", (replace(ASKS, table="todos"),), is_legacy=False)
+    member = hub.join(outlet, signature, serializer_for("2.0.0"), Reading(0))
+    await clock.settle()
+    assert outlet.positions == [(100, 0)]
+    outlet.is_paused = True
+    for number in range(300, 400):
+        hub.publish(change(transaction(number), on=USERS), 50, now_s=0)
+        hub.commit(Lsn(number + 1))
+    hub.batch_done(clock.now_s)
+    assert hub.window.start > 0
+    assert not hub.is_holding
+    outlet.is_paused = False
+    hub.publish(change(transaction(400), on=TODOS), 50, now_s=0)
+    hub.batch_done(clock.now_s)
+    await clock.settle()
+    assert outlet.positions == [(100, 0), (400, 0)]
+    assert asked == [b"milk"] * 2
+    assert outlet.closed is None
+    hub.leave(member)
+    hub.publish(change(transaction(500), on=TODOS), 50, now_s=0)
+
+
+async def test_a_snapshot_of_another_history_counts_for_nothing(clock: Clock):
+    rig = Rig()
+    rig.readers.passed(Lsn(900))
+    snapshot = Snapshot(1000, 1000, frozenset(), Lsn(950))
+    member = rig.start(TO_TODOS, rules={1: lambda one: not snapshot.sees(one.transaction.xid)}, until=Lsn(950))
+    rig.readers.restart()
+    rig.commit(100)
+    rig.readers.passed(Lsn(105))
+    await clock.settle()
+    assert member.outlet.positions == [(100, 0)]
+    assert rig.level == [member]
+    assert rig.readers.passed_lsn == 105
+
+
 async def test_what_was_rendered_with_other_rights_is_not_shared():
     hub, first, second = Hub(Payloads(), HubLimits()), MemoryOutlet(), MemoryOutlet()
     hub.sights.roles["anon"] = None

@@ -102,3 +102,13 @@ def test_what_an_answer_lacks_is_gone():
 
     assert sights.sight("anon", 1) == BLIND
     assert sights.sight("anon", 2) is None
+
+
+def test_a_table_that_is_gone_is_forgotten():
+    sights = known(anon=WHOLE, service=WHOLE)
+    sights.tables[1] = None
+    sights.forget_table(1)
+    sights.forget_table(1)
+
+    assert sights.tables == {}
+    assert sights.sight("anon", 1) is None

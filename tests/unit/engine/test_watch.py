@@ -153,6 +153,22 @@ async def test_a_stream_that_hangs_is_opened_anew(rig: Rig):
     assert rig.why_not_ready == ""
 
 
+async def test_one_that_comes_no_further_is_waited_for_ever_longer(rig: Rig):
+    """Postgres may be reading a huge transaction of which nothing is published, each time from its beginning."""
+    await rig.sees(observation())
+    rig.source.send(pgoutput.keepalive(100))
+    await rig.clock.advance(33.5)
+    assert len(rig.source.opened_after) == 2
+    rig.source.send(pgoutput.keepalive(100))
+    await rig.clock.advance(58)
+    assert len(rig.source.opened_after) == 2
+    await rig.clock.advance(6)
+    assert len(rig.source.opened_after) == 3
+    rig.source.send(pgoutput.keepalive(200))
+    await rig.clock.advance(33.5)
+    assert len(rig.source.opened_after) == 4, "it did come further"
+
+
 async def test_what_was_still_being_received_is_given_up_at_the_next_look(rig: Rig):
     too_much = observation(lag_bytes=21 * MB)
     await rig.sees(*[too_much] * 4, limits=LagLimits(max_bytes=20 * MB))
@@ -174,6 +190,7 @@ async def test_a_long_hold_is_no_silence_also_when_it_has_just_ended(rig: Rig):
     )
     rig.hub.hold.begin(group)
     await rig.clock.advance(45)
+    assert rig.why_not_ready == ""
     rig.hub.hold.release(group)
     await rig.clock.advance(25)
     assert len(rig.source.opened_after) == 1

@@ -30,7 +30,14 @@ LOW, HIGH = Condition("id", "gte", ("1",)), Condition("id", "lt", ("5",))
         ((replace(EQ, path=("a",)),), None),
         ((Condition("title", "like", ("%ab",)),), None),
         ((Condition("id", "neq", ("1",)),), None),
-        ((Junction(is_any=True, parts=(EQ,)),), None),
+        ((Junction(is_any=True, parts=(EQ,)),), Access("id", (EQ,), is_exact=True)),
+        ((Junction(is_any=True, parts=(EQ, IN)),), None),
+        ((Junction(is_any=False, parts=(EQ,), is_negated=True),), None),
+        (
+            (Junction(is_any=False, parts=(HIGH, Junction(is_any=False, parts=(LOW,)))),),
+            Access("id", (LOW, HIGH), is_exact=True),
+        ),
+        ((Junction(is_any=False, parts=(LIKE, EQ)), HIGH), Access("id", (EQ,), is_exact=False)),
         ((), None),
     ],
 )

@@ -78,3 +78,8 @@ async def test_a_host_without_such_an_address_is_named():
         await only_family("host=standby", socket.AF_INET)
     assert caught.value.message.startswith("the database's host standby has no IPv4 address: ")
     assert "DB_IP_VERSION" in caught.value.hint
+
+
+async def test_a_host_without_such_an_address_does_not_keep_from_the_others():
+    narrowed = conninfo_to_dict(await only_family("host=standby,db port=1,2", socket.AF_INET))
+    assert (narrowed["host"], narrowed["hostaddr"], narrowed["port"]) == ("db,db", "192.0.2.1,192.0.2.2", "2,2")

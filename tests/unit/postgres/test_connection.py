@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from pgcast.model.errors import SettingsError
+from pgcast.model.errors import ConnectionFailed, SettingsError
 from pgcast.postgres.connection import (
     SESSION_OPTIONS,
     Target,
+    connect_sql,
     parse_target,
     replication_conninfo,
     sql_conninfo,
@@ -178,3 +180,10 @@ async def test_a_result_that_crosses_with_a_cancellation_is_handed_back():
     with pytest.raises(TimeoutError):
         await within(0.01, stubborn(), unwanted=put_away)
     assert handed_back == ["a connection"]
+
+
+@pytest.mark.parametrize("family", [0, socket.AF_INET])
+@pytest.mark.parametrize("host", ["db..example", "x" * 64 + ".example"])
+async def test_a_host_that_no_resolver_takes_is_said_and_no_fault_of_ours(host, family):
+    with pytest.raises(ConnectionFailed, match="label empty or too long"):
+        await connect_sql(Target(host=host, family=family), timeout_s=5)

@@ -109,6 +109,7 @@ def test_what_libpq_says_itself_is_known_by_its_text(text, hint):
         ),
         ("55000", 'can no longer get changes from replication slot "pgcast"', SlotLost, "max_slot_wal_keep_size"),
         ("55000", 'can no longer access replication slot "pgcast"', SlotLost, "max_slot_wal_keep_size"),
+        ("55000", 'cannot use replication slot "pgcast" for logical decoding', ConnectionFailed, "promoted"),
         ("53400", "all replication slots are in use", NotPrepared, "ALTER SYSTEM SET max_replication_slots"),
         ("53400", "tous les slots de réplication sont utilisés", NotPrepared, "ALTER SYSTEM SET max_replication_slots"),
         ("55006", 'replication slot "pgcast" is active for PID 7', SlotBusy, "slot_name = 'pgcast';"),
