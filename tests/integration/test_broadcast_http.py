@@ -176,10 +176,10 @@ def test_whatever_is_sent_gets_one_of_the_stated_answers(
 async def test_a_connection_that_never_asks_for_anything_is_closed_and_one_that_is_used_is_not(
     published: Database, start_node: NodeFactory
 ):
-    node = await asyncio.to_thread(start_node, published.dsn, PGCAST_IDLE_S="0.6")
+    node = await asyncio.to_thread(start_node, published.dsn, PGCAST_IDLE_S="2")
     silent, halting, used = [await asyncio.open_connection("127.0.0.1", node.port) for _ in range(3)]
     halting[1].write(b"GET /ready HTTP/1.1\r\n")
-    for _ in range(5):
+    for _ in range(10):
         used[1].write(b"GET /api/ping HTTP/1.1\r\nhost: here\r\n\r\n")
         assert (await used[0].readuntil(b"}")).startswith(b"HTTP/1.1 200")
         await asyncio.sleep(0.25)
