@@ -196,10 +196,9 @@ async def test_a_stretch_that_is_read_again_sends_nothing_twice(initialized: Dat
         create table low partition of r for values in (1);
         create table five (like r including all);
         insert into five values (0, 5);
-        drop publication supabase_realtime;
-        create publication supabase_realtime for table r, realtime.messages
+        create publication stretches for table r, realtime.messages
     """)
-    node = start_node(initialized.dsn)
+    node = start_node(initialized.dsn, PUBLICATIONS="stretches")
     async with RealtimeClient(node.url) as client:
         await client.join(ROOM)
         regions = [1]
