@@ -13,7 +13,8 @@ import pytest
 from pgcast.webhooks.addresses import parse_rules
 from pgcast.webhooks.posting import Delivered, Failed, Poster
 
-TIMEOUT_S = 0.3
+TIMEOUT_S = 0.3  # of those that are to be late
+LONG_S = 20.0
 
 HEADERS = MappingProxyType({"X-Key": "secret"})
 
@@ -38,7 +39,7 @@ def answering(answer: bytes, *, then_s: float = 0.0) -> Handler:
 
 
 async def post_to(
-    handler: Handler, *, attempts: int = 1, headers: Mapping[str, str] = HEADERS
+    handler: Handler, *, attempts: int = 1, headers: Mapping[str, str] = HEADERS, timeout_s: float = LONG_S
 ) -> tuple[int, list[Delivered | Failed]]:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
@@ -48,7 +49,7 @@ async def post_to(
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     port = int(server.sockets[0].getsockname()[1])
     url = f"http://127.0.0.1:{port}/secret-path?token=secret"
-    poster = Poster(url, headers, [], parse_rules(["127.0.0.1"]), ssl.create_default_context(), TIMEOUT_S)
+    poster = Poster(url, headers, [], parse_rules(["127.0.0.1"]), ssl.create_default_context(), timeout_s)
     try:
         return port, [await poster.post("msg_1", b"{}") for _ in range(attempts)]
     finally:
@@ -85,7 +86,7 @@ async def test_a_body_that_never_ends_changes_nothing_about_the_status(status: i
             await writer.drain()
             await asyncio.sleep(0.02)
 
-    assert (await post_to(drip, attempts=2))[1] == [outcome, outcome]
+    assert (await post_to(drip, attempts=2, timeout_s=1.0))[1] == [outcome, outcome]
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ async def test_an_endpoint_that_says_nothing_or_goes_is_tried_again():
     async def hang(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(2 * TIMEOUT_S)
 
-    assert (await post_to(hang, attempts=2))[1] == [Failed(f"no answer within {TIMEOUT_S} s")] * 2
+    assert (await post_to(hang, attempts=2, timeout_s=TIMEOUT_S))[1] == [Failed(f"no answer within {TIMEOUT_S} s")] * 2
     port, outcomes = await post_to(answering(b""))
     assert outcomes == [Failed(f"the connection to 127.0.0.1 port {port} broke before the answer")]
 
